@@ -1,0 +1,45 @@
+# `make help` lists what there is. Everything runs out of .venv, which `install` makes.
+PYTHON ?= python3
+BIN := .venv/bin
+COMPILE := $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--python-version 3.11 --custom-compile-command "make lock"
+
+.PHONY: help install up down reset status test check format bench lock
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+install: ## check what is needed and install what is missing into .venv
+	@$(PYTHON) include/local/preflight.py
+
+up: install ## start Kafka, PostgreSQL and Airflow, and wait for the first results
+	@$(BIN)/microbatch up
+
+down: ## stop everything; data stays
+	@if [ -x $(BIN)/microbatch ]; then $(BIN)/microbatch down; else echo "there is no .venv: nothing was started from here"; fi
+
+reset: install ## stop everything and delete all data, after asking
+	@$(BIN)/microbatch reset
+
+status: install ## show how each component is
+	@$(BIN)/microbatch status
+
+test: install ## run all tests, on a Kafka and PostgreSQL of their own
+	$(BIN)/pytest
+
+check: install ## lint, format and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: install ## put the code into its format
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: install ## measure against other engines
+	$(BIN)/python benchmarks/run.py
+
+lock: install ## choose the newest allowed versions, with hashes
+	$(COMPILE) --upgrade --extra airflow pyproject.toml -o requirements.txt
+	$(COMPILE) --upgrade --extra airflow --extra local --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	$(COMPILE) include/local/uv.in -o include/local/uv.txt

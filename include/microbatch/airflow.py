@@ -1,0 +1,209 @@
+"""The adapter to Airflow: a pipeline becomes a DAG of two tasks. The engine itself knows nothing of Airflow.
+
+What a task needs of the engine is imported when it runs, so that parsing a DAG file stays cheap.
+"""
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from types import FrameType
+from typing import Any, Final, NoReturn
+
+import msgspec
+from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, XComArg, get_current_context, task
+from airflow.sdk.bases.timetable import BaseTimetable
+from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.types import DagRunProtocol
+
+from microbatch.airflow_connections import connections
+from microbatch.airflow_docs import documentation
+from microbatch.clock import Clock
+from microbatch.errors import ShardsFailedError, TerminalError
+from microbatch.metrics import Sample, of_consume, of_publish
+from microbatch.pipeline import Pipeline
+from microbatch.runs import Run
+
+log: Final = logging.getLogger("microbatch")
+
+TAG: Final = "microbatch"
+# Fixed, or each parse would change the DAG; early, because Airflow runs nothing before it, backfills neither.
+START_DATE: Final = datetime(2020, 1, 1, tzinfo=UTC)
+
+# A returned dict is one XCom, not one (and one request to the API server) for each of its keys; and the log need
+# not repeat it, for our own last line says it.
+_QUIET: Final[dict[str, Any]] = {"multiple_outputs": False, "show_return_value_in_logs": False}
+
+# A plain cron string would give runs an empty data interval; this one gives [m, m + 1 minute).
+every_minute: Final = CronDataIntervalTimetable("* * * * *", timezone="UTC")
+
+
+def as_dag(pipeline: Pipeline, schedule: BaseTimetable) -> DAG:
+    """The DAG that runs a pipeline: `consume`, mapped over its shards, then `publish`.
+
+    Its page in the UI begins with the docstring of the file that calls this.
+    """
+    docstring = sys._getframe(1).f_globals.get("__doc__")
+    with DAG(
+        pipeline.name,
+        description=pipeline.description or None,
+        doc_md=documentation(pipeline, docstring),
+        tags=[TAG],
+        schedule=schedule,
+        start_date=START_DATE,
+        # Any run catches up with the topic, so the intervals of a pause need no runs of their own.
+        catchup=False,
+        # A second run could only wait for the locks of the first.
+        max_active_runs=1,
+        # Nothing else ends a task that is stopped (SIGSTOP): its supervisor's heartbeats go on.
+        # docs/decisions/0002-dagrun-timeout.md has what it does to long runs.
+        dagrun_timeout=pipeline.run_budget + timedelta(minutes=5),
+        default_args={
+            # The next run goes on in any case; a few quick tries are for a lost worker or a restarted broker.
+            "retries": 3,
+            "retry_delay": timedelta(seconds=2),
+        },
+    ) as dag:
+        _consume(pipeline) >> _publish(pipeline)
+    return dag
+
+
+def _consume(pipeline: Pipeline) -> XComArg:
+    @task(task_id="consume", inlets=[topic_asset(pipeline.source.name)], **_QUIET)
+    def consume_shard(shard: int) -> dict[str, Any]:
+        from microbatch.consume import consume  # noqa: PLC0415
+
+        with task_manners():
+            summary = consume(pipeline, shard, current_run(), connections())
+        log.info(summary.describe())
+        emit(of_consume(summary), pipeline)
+        return {
+            "batches": len(summary.batches),
+            "messages": summary.messages,
+            "rejected": summary.rejected,
+            "behind": summary.behind,
+        }
+
+    return consume_shard.expand(shard=list(range(pipeline.shards)))
+
+
+def _publish(pipeline: Pipeline) -> XComArg:
+    # all_done: a shard that failed does not keep the others' results back.
+    @task(task_id="publish", trigger_rule="all_done", outlets=_results(pipeline), **_QUIET)
+    def publish_results() -> dict[str, Any]:
+        from microbatch.publish import publish  # noqa: PLC0415
+
+        with task_manners():
+            summary = publish(pipeline, current_run(), connections())
+            log.info(summary.describe())
+            emit(of_publish(summary, Clock().now()), pipeline)
+            if failed := failed_shards():
+                raise ShardsFailedError(failed=", ".join(failed))
+        plain: dict[str, Any] = msgspec.to_builtins(summary)
+        return plain
+
+    return publish_results()
+
+
+# -- what Airflow shows ------------------------------------------------------------------------------------
+
+
+def topic_asset(name: str) -> Asset:
+    """A topic as an asset; its uri names the connection, for addresses are not known when a DAG is parsed."""
+    # A scheme of our own (x-…), for those of the providers have to name hosts and databases.
+    return Asset(name=f"topic {name}", uri=f"x-kafka://kafka_default/{name}")
+
+
+def table_asset(name: str) -> Asset:
+    """A result table as an asset."""
+    return Asset(name=f"table {name}", uri=f"x-postgres://postgres_default/public/{name}")
+
+
+def _results(pipeline: Pipeline) -> list[Asset]:
+    topics = [topic_asset(output.topic.name) for output in pipeline.outputs if output.topic]
+    return [*(table_asset(output.table) for output in pipeline.outputs), *topics]
+
+
+def emit(samples: Iterable[Sample], pipeline: Pipeline) -> None:
+    """Send samples where Airflow's own metrics go; nowhere, if it has none configured."""
+    from airflow.sdk.observability import stats  # noqa: PLC0415
+
+    tags = {"pipeline": pipeline.name}
+    for metric, value in samples:
+        match metric.kind:
+            case "counter":
+                stats.incr(metric.name, int(value), tags=tags)
+            case "gauge":
+                stats.gauge(metric.name, value, tags=tags)
+            case "timer":
+                stats.timing(metric.name, timedelta(seconds=value), tags=tags)
+
+
+# -- what a task asks Airflow ------------------------------------------------------------------------------
+
+
+def current_run() -> Run:
+    """The DAG run that this task belongs to; only a scheduled one has an interval that was meant."""
+    dag_run = get_current_context()["dag_run"]
+    return Run(
+        dag_id=dag_run.dag_id,
+        run_id=dag_run.run_id,
+        clear_number=dag_run.clear_number or 0,
+        interval=_interval(dag_run),
+    )
+
+
+def _interval(dag_run: DagRunProtocol) -> tuple[datetime, datetime] | None:
+    start, end = dag_run.data_interval_start, dag_run.data_interval_end
+    if dag_run.run_type != "scheduled" or start is None or end is None:
+        return None
+    return start.astimezone(UTC), end.astimezone(UTC)
+
+
+def failed_shards() -> list[str]:
+    """The instances of this run's `consume` that failed, such as `consume_1`."""
+    context = get_current_context()
+    dag_id, run_id = context["dag_run"].dag_id, context["dag_run"].run_id
+    states = context["ti"].get_task_states(dag_id=dag_id, task_ids=["consume"], run_ids=[run_id])
+    return failed_in(states.get(run_id, {}))
+
+
+def failed_in(states: Mapping[str, str | None]) -> list[str]:
+    """Names of those task instances whose state says that they failed, sorted."""
+    return sorted(name for name, state in states.items() if state in ("failed", "upstream_failed"))
+
+
+@contextmanager
+def task_manners() -> Iterator[None]:
+    """What every task does: end when told to, and not try again what only a person can mend.
+
+    Raises:
+        AirflowFailException: for a TerminalError. Any other error may pass, and Airflow retries.
+        SystemExit: the task was told to end (SIGTERM); Airflow retries it.
+    """
+    with _ended_by_sigterm():
+        try:
+            yield
+        except TerminalError as error:
+            log.error("%s", error)  # noqa: TRY400 - one clear line; Airflow logs the traceback
+            raise AirflowFailException(str(error)) from error
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    # Airflow's own handler only calls the operator's on_kill, and a Python task works on until it is killed.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit("told to end by SIGTERM")

@@ -1,0 +1,75 @@
+"""Airflow's connections as the engine wants them. Nothing of them is ever logged."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from airflow.sdk import BaseHook, Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from microbatch.errors import SettingMissingError
+from microbatch.settings import Connections, deployment
+
+KAFKA: Final = "kafka_default"
+POSTGRES: Final = "postgres_default"
+
+
+def connections() -> Connections:
+    """What `kafka_default` and `postgres_default` say; only inside a task.
+
+    Raises:
+        SettingMissingError: Airflow has no such connection, or it lacks what is needed.
+    """
+    return Connections(kafka=kafka_settings(), postgres=_conninfo(_connection(POSTGRES)), deployment=deployment())
+
+
+def kafka_settings() -> dict[str, str]:
+    """The settings of librdkafka: the extra of `kafka_default`, as Airflow's Kafka provider has it too.
+
+    Raises:
+        SettingMissingError: there is no such connection, or its extra names no `bootstrap.servers`.
+    """
+    settings = {name: _text(value) for name, value in _connection(KAFKA).extra_dejson.items()}
+    if not settings.get("bootstrap.servers"):
+        raise SettingMissingError(
+            setting=f"bootstrap.servers in the extra of Airflow's connection {KAFKA!r}",
+            remedy='write {"bootstrap.servers": "HOST:PORT"} there',
+        )
+    return settings
+
+
+def _connection(conn_id: str) -> Connection:
+    try:
+        return BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException as error:
+        raise SettingMissingError(
+            setting=f"Airflow's connection {conn_id!r}",
+            remedy=f"add it under Admin, Connections, or set AIRFLOW_CONN_{conn_id.upper()}",
+        ) from error
+
+
+def _conninfo(connection: Connection) -> str:
+    """A connection string; of the extra it takes what libpq knows, the rest is for Airflow's hooks."""
+    from psycopg.conninfo import make_conninfo  # noqa: PLC0415
+    from psycopg.pq import Conninfo  # noqa: PLC0415
+
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    extra: Mapping[str, Any] = connection.extra_dejson
+    return make_conninfo(
+        **{name: _text(value) for name, value in extra.items() if name in known},
+        **_present(
+            host=connection.host,
+            port=connection.port,
+            user=connection.login,
+            password=connection.password,
+            dbname=connection.schema,
+        ),
+    )
+
+
+def _present(**values: str | int | None) -> dict[str, str]:
+    return {name: str(value) for name, value in values.items() if value}
+
+
+def _text(value: object) -> str:
+    """JSON has true and false, librdkafka and libpq want them as words."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

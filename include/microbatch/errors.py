@@ -1,0 +1,272 @@
+"""Every error that microbatch raises. Facts go in, the text comes out: object, value, remedy.
+
+Two markers say what a scheduler should do: a `TerminalError` will fail again until a person acts, a
+`TransientError` may pass when it is tried again. All errors pickle, for they cross process borders.
+"""
+
+from typing import Any
+
+
+class MicrobatchError(Exception):
+    """What all errors of microbatch have in common.
+
+    Subclasses are built from keyword facts, kept as attributes, and give their text in `message`.
+    """
+
+    def __init__(self, **facts: Any) -> None:
+        self.facts = facts
+        super().__init__(self.message.format(**facts))
+
+    message = "something failed"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.facts)
+
+
+def _rebuild(kind: type[MicrobatchError], facts: dict[str, Any]) -> MicrobatchError:
+    return kind(**facts)
+
+
+class TerminalError(MicrobatchError):
+    """Trying again does not help: a person has to act first."""
+
+
+class TransientError(MicrobatchError):
+    """May pass by itself: worth another try."""
+
+
+# -- declarations ------------------------------------------------------------------------------------------
+
+
+class DeclarationError(TerminalError):
+    """A pipeline that cannot work as it is declared."""
+
+    message = "pipeline {pipeline!r}: {what}; {remedy}"
+
+
+class UnknownFieldError(DeclarationError):
+    """A declaration names a field that the event does not have."""
+
+    message = "pipeline {pipeline!r}: {where} names the field {field!r}, which {event} does not have; it has {fields}"
+
+
+class PipelineNotFoundError(TerminalError):
+    """No file of the DAGs folder declares a pipeline of this name."""
+
+    message = "no pipeline {name!r} in {folder}; declared there: {declared}"
+
+
+class DagFileError(TerminalError):
+    """A file of the DAGs folder cannot be imported."""
+
+    message = "{file} cannot be imported: {error}; correct it and try again"
+
+
+class CheckoutNeededError(TerminalError):
+    """A command of the embedded stack was called where only the wheel is installed."""
+
+    message = "`microbatch {command}` works on the embedded stack and needs a checkout: the wheel leaves it out"
+
+
+# -- connections -------------------------------------------------------------------------------------------
+
+
+class KafkaUnreachableError(TransientError):
+    """No broker answers."""
+
+    message = (
+        "Kafka at {bootstrap} does not answer ({reason}); start it (`microbatch up --only stack`) "
+        "or correct bootstrap.servers of the Kafka connection"
+    )
+
+
+class PostgresUnreachableError(TransientError):
+    """PostgreSQL does not answer or refuses the login."""
+
+    message = (
+        "PostgreSQL at {where} does not answer ({reason}); start it (`microbatch up --only stack`) "
+        "or correct the Postgres connection"
+    )
+
+
+class ConnectionLostError(TransientError):
+    """A session of PostgreSQL has ended, and with it its transaction and its locks."""
+
+    message = "the session `{purpose}` on PostgreSQL at {where} ended ({reason}); what was not committed never happened"
+
+
+class SettingMissingError(TerminalError):
+    """A setting that has no default is not set."""
+
+    message = "{setting} is not set; {remedy}"
+
+
+class TopicMissingError(TerminalError):
+    """A topic that a pipeline reads does not exist."""
+
+    message = "topic {topic!r} does not exist on {bootstrap}; create it, or correct the source of pipeline {pipeline!r}"
+
+
+class TopicNotCreatedError(TransientError):
+    """Kafka refuses to create a topic."""
+
+    message = "topic {topic!r} could not be created ({reason}); create it by hand, or allow the role to"
+
+
+# -- the ledger --------------------------------------------------------------------------------------------
+
+
+class SchemaTooNewError(TerminalError):
+    """The ledger was migrated by a newer engine."""
+
+    message = "the ledger has schema version {found}, this engine knows {known}; upgrade microbatch to use it"
+
+
+class SchemaChangedError(TerminalError):
+    """A migration that was applied is not the file that this engine has."""
+
+    message = "migration {name} was applied with other contents; restore the file as released"
+
+
+class DefinitionChangedError(TerminalError):
+    """A pipeline registers with a definition that is not the ledger's."""
+
+    message = (
+        "pipeline {pipeline!r} is registered with another definition ({registered}, now {declared}); "
+        "what differs: {difference}. Give the changed pipeline another name, or rebuild it"
+    )
+
+
+class OldDefinitionError(TerminalError):
+    """A task whose definition is no longer the ledger's wants to write."""
+
+    message = (
+        "pipeline {pipeline!r}: this task has definition {declared}, the ledger has {registered}; "
+        "it wrote nothing. Run it again with the current DAG file"
+    )
+
+
+class SinkOwnedError(TerminalError):
+    """A table or topic that another pipeline writes."""
+
+    message = "pipeline {pipeline!r}: the {kind} {name!r} belongs to pipeline {owner!r}; choose another name"
+
+
+class TableExistsError(TerminalError):
+    """A table of that name is there, and no pipeline of ours made it."""
+
+    message = "pipeline {pipeline!r}: table {table!r} exists and was not made by it; choose another name or drop it"
+
+
+class RangeTakenError(TransientError):
+    """Another batch has committed an overlapping range meanwhile; a new plan leaves it out."""
+
+    message = "{topic}{range} was counted by another batch meanwhile; nothing of this one counts. Run it again"
+
+
+class TooManyRejectedError(TerminalError):
+    """More of a batch is bad than bad data explains."""
+
+    message = (
+        "pipeline {pipeline!r}: {rejected} of {messages} messages in {ranges} were rejected, more than "
+        "{allowed:.0%}; nothing was stored. First reason: {reason}. That looks like a changed producer: "
+        "correct the event type, or raise max_rejected"
+    )
+
+
+# -- the source --------------------------------------------------------------------------------------------
+
+
+class OtherClusterError(TerminalError):
+    """Another Kafka cluster answers at the address."""
+
+    message = (
+        "pipeline {pipeline!r} was registered on Kafka cluster {registered}, but cluster {found} answers at "
+        "{bootstrap}; nothing was read or sent. Correct bootstrap.servers, or give the pipeline another name"
+    )
+
+
+class TopicRecreatedError(TerminalError):
+    """The source topic has another topic id than the ledger's."""
+
+    message = (
+        "topic {topic!r} was deleted and created anew: its id is {found}, the ledger has {registered}; nothing "
+        "was counted. Give the pipeline another name or source"
+    )
+
+
+class TopicTruncatedError(TerminalError):
+    """A partition ends before what was already counted."""
+
+    message = (
+        "{topic}[{partition}] ends at offset {high_watermark}, but {covered} is already counted: the log was "
+        "truncated. Nothing was counted; give the pipeline another name or source"
+    )
+
+
+class OffsetsLostError(TerminalError):
+    """Retention deleted messages that were not read."""
+
+    message = (
+        "{topic}[{partition}]: offsets {start}..{last} were deleted before they were read (low watermark "
+        "{low_watermark}); raise retention.ms, and restore them or start the pipeline under another name"
+    )
+
+
+class ReadFailedError(TransientError):
+    """The broker refuses to give what a batch wants to read, although it is there."""
+
+    message = "{topic}[{partition}] could not be read ({reason}); nothing of the batch counts. Look at the broker's log"
+
+
+class ReadStalledError(TransientError):
+    """The broker sent nothing for too long, although there is something to read."""
+
+    message = "reading stalled: {positions} got nothing for {timeout_s:g} s; look at the broker's log"
+
+
+# -- sending -----------------------------------------------------------------------------------------------
+
+
+class CursorUnexplainedError(TerminalError):
+    """The cursor in Kafka is neither what was marked as sent nor what was intended."""
+
+    message = (
+        "pipeline {pipeline!r}: group {group} has the cursor {found}, the ledger explains {known}; nothing was "
+        "sent. Postgres or Kafka was restored or recreated, offsets were reset, or another deployment has the "
+        "same name: set MICROBATCH_DEPLOYMENT to a name of its own, or restore both from the same time"
+    )
+
+
+class FencedError(TransientError):
+    """Another process publishes this pipeline now."""
+
+    message = "pipeline {pipeline!r}: another process took over {transactional_id}; it goes on with the outbox"
+
+
+class SendFailedError(TransientError):
+    """Kafka did not take a transaction."""
+
+    message = (
+        "pipeline {pipeline!r}: Kafka did not commit publications {first}..{last} ({reason}); they stay in the outbox"
+    )
+
+
+class MessagesRefusedError(TerminalError):
+    """Messages were set aside because the broker refuses them."""
+
+    message = (
+        "pipeline {pipeline!r}: {count} messages were refused by the broker and set aside in "
+        "microbatch.set_aside, the rest was sent. First: {first}"
+    )
+
+
+# -- runs --------------------------------------------------------------------------------------------------
+
+
+class ShardsFailedError(TerminalError):
+    """`publish` has published what there is, and reports the shards that failed."""
+
+    message = (
+        "published what there is, but {failed} failed; clear or retry them: what they left is read by the next run"
+    )

@@ -1,0 +1,167 @@
+"""What the engine asks Kafka: who it is, which topics it has, where their partitions begin and end."""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from time import monotonic, sleep
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.cimpl import NewTopic
+
+from microbatch.errors import KafkaUnreachableError, TopicNotCreatedError
+from microbatch.settings import Connections
+
+# Below the time after which Postgres gives up on a transaction that waits for us.
+KAFKA_TIMEOUT_S: Final = 10.0
+# We have the exceptions; librdkafka's own lines on stderr would say the same again and again.
+QUIET: Final[dict[str, Any]] = {"log_level": 2}
+
+# The client has no types for these two.
+_EARLIEST: Final[OffsetSpec] = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_LATEST: Final[OffsetSpec] = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+
+
+class TopicFacts(msgspec.Struct, frozen=True):
+    """A topic as the broker describes it. Its id changes when it is deleted and created anew."""
+
+    topic_id: UUID
+    partitions: int
+
+
+class Ends(msgspec.Struct, frozen=True):
+    """Offsets of one partition; `low_watermark <= last_stable <= high_watermark`."""
+
+    low_watermark: int
+    last_stable: int
+    high_watermark: int
+
+
+def client_config(connections: Connections, **own: Any) -> dict[str, Any]:
+    """Settings for librdkafka: those of the connection, and the engine's own, which are not to be changed."""
+    return {**QUIET, **connections.kafka, **own}
+
+
+class Broker:
+    """Questions to Kafka that are not about messages. Every answer takes at most KAFKA_TIMEOUT_S."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._admin = AdminClient(client_config(connections))
+
+    def cluster_id(self) -> str:
+        """The id of the cluster that answers.
+
+        Raises:
+            KafkaUnreachableError: none does.
+        """
+        return str(self._answer(self._admin.describe_cluster(request_timeout=KAFKA_TIMEOUT_S)).cluster_id)
+
+    def topic(self, name: str) -> TopicFacts | None:
+        """Facts about a topic, None if it does not exist."""
+        return self.topics([name]).get(name)
+
+    def topics(self, names: list[str]) -> dict[str, TopicFacts]:
+        """Facts about those of some topics that exist."""
+        futures = self._admin.describe_topics(TopicCollection(names), request_timeout=KAFKA_TIMEOUT_S)
+        found = {}
+        for name, future in futures.items():
+            try:
+                found[name] = _facts(self._answer(future))
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise
+        return found
+
+    def create(self, topics: list[NewTopic]) -> None:
+        """Create topics, and wait until the brokers know them; one that somebody else creates is as good.
+
+        Raises:
+            TopicNotCreatedError: Kafka refuses, or they are not known in time.
+        """
+        for name, future in self._admin.create_topics(topics, operation_timeout=KAFKA_TIMEOUT_S).items():
+            try:
+                self._answer(future)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise TopicNotCreatedError(topic=name, reason=error.args[0].str()) from error
+        # The answer comes from the controller; the brokers' metadata follow.
+        names = [topic.topic for topic in topics]
+        deadline_s = monotonic() + KAFKA_TIMEOUT_S
+        while missing := set(names) - self.topics(names).keys():
+            if monotonic() > deadline_s:
+                raise TopicNotCreatedError(topic=min(missing), reason="it is created, but no broker knows it")
+            sleep(0.02)
+
+    def ends(self, topic: str, partitions: Iterable[int]) -> dict[int, Ends]:
+        """The ends of some partitions; the last stable offset is asked for last.
+
+        Asked in this order, a low watermark can be too low and a high watermark too low by what happens
+        meanwhile, never too high; `last_stable` may then be above `high_watermark`, and is cut to it.
+        """
+        wanted = list(partitions)
+        low = self._offsets(topic, wanted, _EARLIEST, IsolationLevel.READ_UNCOMMITTED)
+        high = self._offsets(topic, wanted, _LATEST, IsolationLevel.READ_UNCOMMITTED)
+        stable = self._offsets(topic, wanted, _LATEST, IsolationLevel.READ_COMMITTED)
+        return {p: Ends(low[p], min(stable[p], high[p]), high[p]) for p in wanted}
+
+    def _offsets(
+        self, topic: str, partitions: list[int], spec: OffsetSpec, isolation: IsolationLevel
+    ) -> dict[int, int]:
+        if not partitions:
+            return {}
+        asked = {TopicPartition(topic, partition): spec for partition in partitions}
+        futures = self._admin.list_offsets(asked, isolation_level=isolation, request_timeout=KAFKA_TIMEOUT_S)
+        return {at.partition: self._answer(future).offset for at, future in futures.items()}
+
+    def _answer(self, future: Future[Any]) -> Any:
+        with reaching(self._connections):
+            return future.result(timeout=KAFKA_TIMEOUT_S)
+
+
+def _facts(description: Any) -> TopicFacts:
+    uuid = description.topic_id
+    # The client gives two signed halves.
+    most, least = (half % (1 << 64) for half in (uuid.get_most_significant_bits(), uuid.get_least_significant_bits()))
+    return TopicFacts(UUID(int=most << 64 | least), len(description.partitions))
+
+
+_NO_ANSWER: Final = (
+    KafkaError._TIMED_OUT,
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._RESOLVE,
+    KafkaError.REQUEST_TIMED_OUT,
+    # A broker died, or came back just now: its partitions have no leader yet.
+    KafkaError._NOENT,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+)
+
+
+@contextmanager
+def reaching(connections: Connections) -> Iterator[None]:
+    """Turn the client's errors into a KafkaUnreachableError, those that say that no broker answered."""
+    try:
+        yield
+    except (KafkaException, TimeoutError) as error:
+        known = unreachable(error, connections)
+        if known is None:
+            raise
+        raise known from error
+
+
+def unreachable(error: Exception, connections: Connections) -> KafkaUnreachableError | None:
+    """The error to raise when this one says that no broker answered; None if it says something else."""
+    if isinstance(error, KafkaException):
+        if error.args[0].code() not in _NO_ANSWER:
+            return None
+        return KafkaUnreachableError(bootstrap=connections.bootstrap, reason=error.args[0].str())
+    reason = f"no answer within {KAFKA_TIMEOUT_S:g} s"
+    return KafkaUnreachableError(bootstrap=connections.bootstrap, reason=reason)

@@ -1,0 +1,75 @@
+"""publish: contributions become results, and the outbox goes to Kafka. The only writer to Kafka."""
+
+import logging
+from typing import Final
+
+from microbatch.crash import crash_point
+from microbatch.errors import MessagesRefusedError
+from microbatch.merging import Merge, Merged
+from microbatch.pipeline import Pipeline
+from microbatch.postgres import Connection, acquire, connect
+from microbatch.registration import Registration, register
+from microbatch.runs import PublishSummary, Run
+from microbatch.sending import Sender
+from microbatch.settings import Connections
+from microbatch.sql import queries
+
+log: Final = logging.getLogger("microbatch")
+_LEDGER: Final = queries("ledger")
+_OUTBOX: Final = queries("outbox")
+
+
+def publish(pipeline: Pipeline, run: Run, connections: Connections) -> PublishSummary:
+    """Merge, then send, all on one session that holds the publish lock from beginning to end.
+
+    Raises:
+        MicrobatchError: terminal or transient; what is not sent stays in the outbox for the next run.
+    """
+    with connect(connections.postgres, f"{pipeline.name} publish") as connection:
+        registration = register(pipeline, connections, connection)
+        _lock(connection, registration)
+        merged = Merge(connection, pipeline, registration, run).merge()
+        crash_point("publish.after_merge")
+        _log(pipeline, merged)
+        sender = Sender(connection, pipeline, registration, connections)
+        sender.send()
+        waiting = _waiting(connection, registration)
+    if sender.refused:
+        first = sender.refused[0]
+        raise MessagesRefusedError(
+            pipeline=pipeline.name,
+            count=len(sender.refused),
+            first=f"publication {first.publication}, message {first.position}, to {first.message.topic}: {first.error}",
+        )
+    return PublishSummary(
+        closed_until=merged.closed_until,
+        revisions=merged.revisions,
+        corrections=merged.corrections,
+        sent=sender.sent,
+        waiting=waiting,
+    )
+
+
+def _lock(connection: Connection, registration: Registration) -> None:
+    slot = {"pipeline_id": registration.pipeline_id}
+    with connection.transaction():
+        # Taken for the session: it outlives this transaction.
+        acquire(connection, _LEDGER["lock_publish"], slot, registration.pipeline_id)
+    crash_point("publish.after_lock")
+
+
+def _waiting(connection: Connection, registration: Registration) -> int:
+    row = connection.execute(_OUTBOX["outbox_waiting"], {"pipeline_id": registration.pipeline_id}).fetchone()
+    assert row is not None  # noqa: S101 - an aggregate gives its row
+    return int(row[0])
+
+
+def _log(pipeline: Pipeline, merged: Merged) -> None:
+    closed = f"windows closed until {merged.closed_until}" if merged.closed_until else "no window closed yet"
+    log.info(
+        "%s: %s, %d revisions, %d of them corrections",
+        pipeline.name,
+        closed,
+        merged.revisions,
+        merged.corrections,
+    )

@@ -1,0 +1,302 @@
+"""Send: the outbox goes to Kafka, each publication exactly once.
+
+    fence     a fresh producer: init_transactions() fences any zombie and settles any open transaction
+    settle    the cursor in Kafka must be what Postgres has marked (not sent) or what it intended (sent)
+    for each lot of publications:
+      intend  record the last one that is about to be sent                one Postgres transaction
+      send    messages, positions and cursor; commit                     one Kafka transaction
+      mark    record them as sent, delete their segments                  one Postgres transaction
+
+All of it runs on the one Postgres connection that holds the publish lock: who has lost it can write no more.
+After any error everything starts again from the lock.
+"""
+
+import logging
+from time import monotonic
+from typing import Any, Final
+
+import msgspec
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Message as KafkaMessage
+
+from microbatch.crash import crash_point
+from microbatch.errors import CursorUnexplainedError, FencedError, OtherClusterError, SendFailedError
+from microbatch.kafka import KAFKA_TIMEOUT_S, Broker, client_config, unreachable
+from microbatch.outbox import CURSOR, Cursor, OutMessage, Size, decode_segment, encode_segment, lot_end
+from microbatch.pipeline import Pipeline
+from microbatch.postgres import Connection
+from microbatch.registration import Registration
+from microbatch.settings import Connections
+from microbatch.settling import FENCE_TIMEOUT_S, Group, open_group
+from microbatch.sql import queries
+
+log: Final = logging.getLogger("microbatch")
+_OUTBOX: Final = queries("outbox")
+
+LOT_MESSAGES: Final = 10_000
+LOT_BYTES: Final = 8 * 1024 * 1024
+# The broker aborts a transaction that is open for longer; below the time after which Postgres ends our session.
+TRANSACTION_TIMEOUT_S: Final = 60.0
+# What the broker says of one message, whoever sends it and however often.
+_REFUSALS: Final = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_TIMESTAMP)
+
+
+class Publication(msgspec.Struct, frozen=True):
+    """A numbered segment."""
+
+    number: int
+    messages: list[OutMessage]
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A message that the broker does not take, whoever sends it."""
+
+    publication: int
+    position: int
+    message: OutMessage
+    error: str
+
+
+class Sender:
+    """Sends one pipeline's outbox."""
+
+    def __init__(
+        self, connection: Connection, pipeline: Pipeline, registration: Registration, connections: Connections
+    ) -> None:
+        self._connection = connection
+        self._pipeline = pipeline
+        self._registration = registration
+        self._connections = connections
+        self._facts = {"pipeline_id": registration.pipeline_id}
+        self._name = f"microbatch.{connections.deployment}.{pipeline.name}"
+        self.sent = 0
+        self.refused: list[Refusal] = []
+
+    def send(self) -> None:
+        """Send all that is numbered; afterwards `sent` and `refused` say what became of it.
+
+        Raises:
+            CursorUnexplainedError, OtherClusterError: nothing was sent, a person has to look.
+            FencedError, SendFailedError, KafkaUnreachableError: what was not sent is still in the outbox.
+        """
+        crash_point("publish.before_fence")
+        try:
+            self._producer = self._fence()
+            with open_group(self._name, self._connections) as group:
+                self._settle(group)
+                self._send_lots(group)
+        except KafkaException as error:
+            raise self._translated(error) from error
+
+    def _fence(self, **config: int) -> Producer:
+        """A fresh producer: librdkafka must not go on with one whose call timed out."""
+        producer = Producer(
+            client_config(
+                self._connections,
+                **{
+                    "transactional.id": self._name,
+                    "transaction.timeout.ms": int(TRANSACTION_TIMEOUT_S * 1000),
+                    # As Java's clients do it, so that they find our keys in the same partitions.
+                    "partitioner": "murmur2_random",
+                    # The broker's limit counts, not the client's: its refusal names the message.
+                    "message.max.bytes": 1_000_000_000,
+                    "linger.ms": 5,
+                    **config,
+                },
+            )
+        )
+        producer.init_transactions(FENCE_TIMEOUT_S)
+        crash_point("publish.after_fence")
+        return producer
+
+    # -- settle ----------------------------------------------------------------------------------------------------
+
+    def _settle(self, group: Group) -> None:
+        """Find out whether what was intended was sent, from the cursor alone; never guess."""
+        self._refuse_other_cluster()
+        marked, intent = self._publisher()
+        ledger = str(self._registration.ledger)
+        found = group.cursor(self._pipeline.source.name)
+        if found is None:
+            if marked:
+                log.warning(
+                    "%s: group %s has lost its cursor, asking our newest message", self._pipeline.name, self._name
+                )
+            topics = list(self._registration.sink_partitions)
+            found = group.newest(topics, self._pipeline.name, ledger) or Cursor(ledger, 0)
+        if intent is not None and found == Cursor(ledger, intent):
+            crash_point("publish.before_settled")
+            log.info("%s: publications up to %d had been sent", self._pipeline.name, intent)
+            self._mark(intent)
+        elif found != Cursor(ledger, marked):
+            known = [str(Cursor(ledger, number)) for number in (marked, intent) if number is not None]
+            raise CursorUnexplainedError(
+                pipeline=self._pipeline.name, group=self._name, found=found, known=" or ".join(known)
+            )
+
+    def _refuse_other_cluster(self) -> None:
+        found = Broker(self._connections).cluster_id()
+        row = self._connection.execute(_OUTBOX["cluster_id"], self._facts).fetchone()
+        if row != (found,):
+            raise OtherClusterError(
+                pipeline=self._pipeline.name,
+                registered=row[0] if row else "none",
+                found=found,
+                bootstrap=self._connections.bootstrap,
+            )
+
+    def _publisher(self) -> tuple[int, int | None]:
+        """The last publication that is marked as sent, and the last one that was about to be."""
+        row = self._connection.execute(_OUTBOX["publisher"], self._facts).fetchone()
+        assert row is not None  # noqa: S101 - registration has inserted it
+        return row[0], row[1]
+
+    # -- intend, send, mark ----------------------------------------------------------------------------------------
+
+    def _send_lots(self, group: Group) -> None:
+        """Send lot after lot; with nothing to send, renew the group's offsets, which would expire."""
+        sent_something = False
+        while lot := self._next_lot():
+            last = lot[-1].number
+            self._connection.execute(_OUTBOX["intend"], {**self._facts, "number": last})
+            crash_point("publish.after_intent")
+            if self._transaction(group, lot):
+                self._send_singly(group, lot)
+            crash_point("publish.after_kafka_commit")
+            self._mark(last)
+            crash_point("publish.after_mark")
+            self.sent += sum(len(item.messages) for item in lot)
+            sent_something = True
+            log.info("%s: sent publications up to %d", self._pipeline.name, last)
+        self.sent -= len(self.refused)
+        if not sent_something:
+            crash_point("publish.before_renew")
+            self._transaction(group, [])
+
+    def _send_singly(self, group: Group, lot: list[Publication]) -> None:
+        """Send a lot of which something was refused, setting aside what the broker does not take.
+
+        It refuses record batches, good messages in them too. So each message is a batch of its own here.
+        """
+        while True:
+            # A fresh one each time: after a refusal, the client's sequence numbers may have a hole.
+            self._producer = self._fence(**{"batch.num.messages": 1})
+            refused = self._transaction(group, lot)
+            if not refused:
+                break
+            self._set_aside(refused)
+        self._producer = self._fence()
+
+    def _next_lot(self) -> list[Publication]:
+        waiting = self._connection.execute(_OUTBOX["waiting_publications"], self._facts).fetchall()
+        if not waiting:
+            return []
+        last = lot_end([Size(*row) for row in waiting], LOT_MESSAGES, LOT_BYTES)
+        rows = self._connection.execute(_OUTBOX["publications"], {**self._facts, "last": last}).fetchall()
+        return [Publication(number, decode_segment(payload)) for number, payload in rows]
+
+    def _transaction(self, group: Group, lot: list[Publication]) -> list[Refusal]:
+        """One Kafka transaction. Returns the messages for which the broker refused it: then nothing was sent."""
+        producer = self._producer
+        producer.begin_transaction()
+        refused: list[Refusal] = []
+        try:
+            self._produce_lot(producer, lot, refused)
+        except KafkaException:
+            if not refused:
+                raise
+        if refused:
+            producer.abort_transaction(FENCE_TIMEOUT_S)
+            return refused
+        number = lot[-1].number if lot else self._publisher()[0]
+        producer.send_offsets_to_transaction(self._positions(number), group.metadata(), KAFKA_TIMEOUT_S)
+        crash_point("publish.before_kafka_commit")
+        producer.commit_transaction(FENCE_TIMEOUT_S)
+        return []
+
+    def _produce_lot(self, producer: Producer, lot: list[Publication], refused: list[Refusal]) -> None:
+        """Produce what was not set aside and wait for the answers; the first refusal spoils the transaction."""
+        aside = {(refusal.publication, refusal.position) for refusal in self.refused}
+        try:
+            for publication in lot:
+                for position, message in enumerate(publication.messages):
+                    if (publication.number, position) not in aside:
+                        self._produce(producer, publication.number, position, message, refused)
+                crash_point("publish.inside_transaction")
+        finally:
+            self._await_answers(producer, refused)
+
+    def _await_answers(self, producer: Producer, refused: list[Refusal]) -> None:
+        """Wait until the broker has answered for every message, or has refused one: then no more are sent.
+
+        By polling: `flush` goes on with delivery reports when the client has raised, and hides what it raised.
+        """
+        deadline_s = monotonic() + TRANSACTION_TIMEOUT_S
+        while len(producer) and not refused:
+            producer.poll(0.1)
+            if monotonic() > deadline_s:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    def _produce(
+        self, producer: Producer, number: int, position: int, message: OutMessage, refused: list[Refusal]
+    ) -> None:
+        def delivered(error: KafkaError | None, _: KafkaMessage) -> None:
+            if error is not None and error.code() in _REFUSALS:
+                refused.append(Refusal(number, position, message, error.str()))
+
+        cursor = Cursor(str(self._registration.ledger), number)
+        arguments: dict[str, Any] = {} if message.partition is None else {"partition": message.partition}
+        while True:
+            try:
+                producer.produce(
+                    message.topic,
+                    key=message.key,
+                    value=message.value,
+                    timestamp=message.timestamp_ms,
+                    headers=[*message.headers, (CURSOR, str(cursor).encode())],
+                    on_delivery=delivered,
+                    **arguments,
+                )
+            except BufferError:
+                producer.poll(0.1)  # the client's queue is full: let it send
+            else:
+                producer.poll(0)
+                return
+
+    def _positions(self, number: int) -> list[TopicPartition]:
+        """The contiguous covered end of each source partition; the cursor goes with partition 0."""
+        cursor = str(Cursor(str(self._registration.ledger), number))
+        rows = self._connection.execute(_OUTBOX["positions"], self._facts).fetchall()
+        topic = self._pipeline.source.name
+        return [
+            TopicPartition(topic, partition, covered_until, metadata=cursor if partition == 0 else "")
+            for partition, covered_until in rows
+        ]
+
+    def _mark(self, number: int) -> None:
+        with self._connection.transaction():
+            self._connection.execute(_OUTBOX["mark"], {**self._facts, "number": number})
+
+    def _set_aside(self, refused: list[Refusal]) -> None:
+        """Keep refused messages in Postgres, so that the rest can go on."""
+        with self._connection.transaction():
+            for refusal in refused:
+                facts = {
+                    **self._facts,
+                    "publication": refusal.publication,
+                    "position": refusal.position,
+                    "topic": refusal.message.topic,
+                    "error": refusal.error,
+                    "payload": encode_segment([refusal.message]),
+                }
+                self._connection.execute(_OUTBOX["set_aside"], facts)
+        self.refused += refused
+
+    def _translated(self, error: KafkaException) -> Exception:
+        kafka_error = error.args[0]
+        if kafka_error.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH):
+            return FencedError(pipeline=self._pipeline.name, transactional_id=self._name)
+        marked, intent = self._publisher()
+        return unreachable(error, self._connections) or SendFailedError(
+            pipeline=self._pipeline.name, first=marked + 1, last=intent or marked, reason=kafka_error.str()
+        )

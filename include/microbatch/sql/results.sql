@@ -1,0 +1,210 @@
+-- Templates over the tables of one output. What stands in braces is composed in tables.py:
+-- tables, {key} (window_start and the columns of `by`), {measures}, {size} of the window.
+
+-- name: create_result
+create table {result} (
+    window_start timestamptz not null,
+    window_end timestamptz not null,
+    {columns},
+    is_final boolean not null,
+    revision int not null,
+    updated_at timestamptz not null,
+    primary key ({key})
+);
+comment on table {result} is {pipeline};
+comment on column {result}.window_start is 'start of the window, included';
+comment on column {result}.window_end is 'end of the window, excluded';
+comment on column {result}.is_final is 'the window is closed and complete; later changes are corrections';
+comment on column {result}.revision is '1 when first published, +1 for each published change';
+comment on column {result}.updated_at is 'when this revision was merged';
+
+-- name: create_contribution
+create table {contribution} (
+    batch_id bigint not null,
+    window_start timestamptz not null,
+    {columns},
+    primary key (batch_id, {key})
+);
+comment on table {contribution} is 'What each batch adds to each window and key.';
+comment on column {contribution}.batch_id is 'microbatch.batch that read the messages';
+comment on column {contribution}.window_start is 'start of the window, included';
+create index on {contribution} ({key});
+
+-- name: create_history
+create table {history} (
+    window_start timestamptz not null,
+    window_end timestamptz not null,
+    {nullable_columns},
+    is_final boolean not null,
+    revision int not null,
+    retracted boolean not null,
+    batches bigint[] not null,
+    merge_id bigint not null,
+    valid_from timestamptz not null,
+    valid_to timestamptz,
+    primary key ({key}, revision)
+);
+comment on table {history} is 'Every revision ever published.';
+comment on column {history}.window_start is 'start of the window, included';
+comment on column {history}.window_end is 'end of the window, excluded';
+comment on column {history}.is_final is 'as it was published';
+comment on column {history}.revision is '1, 2, 3, … for each window and key';
+comment on column {history}.retracted is 'the result vanished: its columns are null';
+comment on column {history}.batches is 'microbatch.batch of each batch that it sums';
+comment on column {history}.merge_id is 'microbatch.merge that published it';
+comment on column {history}.valid_from is 'since when this revision holds';
+comment on column {history}.valid_to is 'until when it held; null: it holds';
+create index on {history} (merge_id);
+
+-- name: copy_contributions
+copy {contribution} (batch_id, {key}, {measures}) from stdin (format binary);
+
+-- name: publish_changes
+-- Recompute the results that may have changed, and write those that did: a result whose numbers or is_final
+-- change gets its next revision; one whose contributions vanished is retracted.
+with candidate as (
+    -- what batches have touched, in windows that are closed or already published
+    select {c_key}
+    from unnest(%(batches)s::bigint[], %(windows)s::timestamptz[]) as touched (batch_id, window_start)
+    join {contribution} as c using (batch_id, window_start)
+    where
+        c.window_start + interval {size} <= %(closed_until)s
+        or %(open_windows)s
+        or exists (
+            select
+            from {result} as r
+            where ({r_key}) = ({c_key})
+        )
+    union
+    -- all of the windows that have closed since the last merge
+    select {c_key}
+    from {contribution} as c
+    where
+        c.window_start > coalesce(%(closed_before)s::timestamptz, '-infinity') - interval {size}
+        and c.window_start <= %(closed_until)s::timestamptz - interval {size}
+    union
+    select {r_key}
+    from {result} as r
+    where
+        r.window_start > coalesce(%(closed_before)s::timestamptz, '-infinity') - interval {size}
+        and r.window_start <= %(closed_until)s::timestamptz - interval {size}
+),
+
+total as (
+    select
+        {k_key},
+        {totals},
+        array_agg(c.batch_id order by c.batch_id) filter (where c.batch_id is not null) as batches
+    from candidate as k
+    left join {contribution} as c using ({key})
+    group by {k_key}
+),
+
+judged as (
+    select
+        {t_key},
+        {t_measures},
+        t.batches,
+        t.window_start + interval {size} as window_end,
+        coalesce(
+            t.window_start + interval {size} <= %(closed_until)s
+            and t.window_start >= (
+                select complete_from
+                from microbatch.pipeline
+                where pipeline_id = %(pipeline_id)s
+            ),
+            false
+        ) as is_final
+    from total as t
+),
+
+changed as (
+    select
+        t.*,
+        t.batches is null as retracted,
+        coalesce(r.is_final, false) as was_final,
+        (
+            select coalesce(max(h.revision), 0) + 1
+            from {history} as h
+            where ({h_key}) = ({t_key})
+        ) as revision
+    from judged as t
+    left join {result} as r using ({key})
+    where
+        case
+            when t.batches is null or r.revision is null
+                then (t.batches is null) <> (r.revision is null)
+            else (t.is_final, {t_measures}) is distinct from (r.is_final, {r_measures})
+        end
+),
+
+superseded as (
+    update {history} as h
+    set valid_to = greatest(h.valid_from, %(merged_at)s)
+    from changed as t
+    where
+        ({h_key}) = ({t_key})
+        and h.revision = t.revision - 1
+),
+
+recorded as (
+    insert into {history} (
+        {key}, window_end, {measures}, is_final, revision, retracted, batches, merge_id, valid_from
+    )
+    select
+        {t_key},
+        t.window_end,
+        {t_measures},
+        t.is_final,
+        t.revision,
+        t.retracted,
+        coalesce(t.batches, '{{}}'),
+        %(merge_id)s,
+        %(merged_at)s
+    from changed as t
+),
+
+written as (
+    insert into {result} ({key}, window_end, {measures}, is_final, revision, updated_at)
+    select
+        {t_key},
+        t.window_end,
+        {t_measures},
+        t.is_final,
+        t.revision,
+        %(merged_at)s
+    from changed as t
+    where not t.retracted
+    on conflict ({key}) do update
+    set
+        {set_measures},
+        is_final = excluded.is_final,
+        revision = excluded.revision,
+        updated_at = excluded.updated_at
+),
+
+removed as (
+    delete from {result} as r
+    using changed as t
+    where
+        ({r_key}) = ({t_key})
+        and t.retracted
+)
+
+select
+    count(*) as revisions,
+    count(*) filter (where was_final) as corrections
+from changed;
+
+-- name: revisions_of_merge
+select
+    {key},
+    window_end,
+    {measures},
+    is_final,
+    revision,
+    retracted
+from {history}
+where merge_id = %(merge_id)s
+order by
+    {key};

@@ -1,0 +1,1 @@
+"""Generators of demo events, and what sends them. The engine knows nothing of them."""

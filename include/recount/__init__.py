@@ -1,0 +1,11 @@
+"""An independent check of what microbatch did, from the input to the results, with no difference allowed.
+
+It shares no code with the engine and imports nothing of it: a fresh read_committed consumer, plain SQL, and
+sums in plain Python. Run it as `python -m recount PIPELINE`, or call `check` from a test.
+"""
+
+from recount.errors import PipelineUnknownError
+from recount.report import Finding, Report
+from recount.story import check
+
+__all__ = ["Finding", "PipelineUnknownError", "Report", "check"]

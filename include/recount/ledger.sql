@@ -1,0 +1,129 @@
+-- What the check reads of the ledger. All of it runs in one REPEATABLE READ transaction.
+
+-- name: pipeline
+-- Times in seconds since 1970 UTC, for they may be infinite.
+select
+    p.pipeline_id,
+    p.ledger,
+    p.definition,
+    extract(epoch from p.closed_until) as closed_until,
+    extract(epoch from p.complete_from) as complete_from
+from microbatch.pipeline as p
+where
+    p.deployment = %(deployment)s
+    and p.name = %(pipeline)s;
+
+-- name: progress
+select
+    partition,
+    topic_id,
+    first_offset,
+    covered_until
+from microbatch.partition_progress
+where pipeline_id = %(pipeline_id)s
+order by
+    topic_id,
+    partition;
+
+-- name: ranges
+select
+    batch_id,
+    topic,
+    topic_id,
+    partition,
+    lower(offsets) as start_offset,
+    upper(offsets) as end_offset,
+    messages,
+    rejected
+from microbatch.offset_range
+where pipeline_id = %(pipeline_id)s
+order by
+    topic_id,
+    partition,
+    start_offset;
+
+-- name: batches
+select
+    batch_id,
+    messages,
+    rejected
+from microbatch.batch
+where pipeline_id = %(pipeline_id)s
+order by batch_id;
+
+-- name: rejects
+select
+    partition,
+    "offset",
+    batch_id,
+    reason
+from microbatch.reject
+where pipeline_id = %(pipeline_id)s;
+
+-- name: publisher
+select
+    cursor,
+    intent,
+    last_publication
+from microbatch.publisher
+where pipeline_id = %(pipeline_id)s;
+
+-- name: sinks
+-- Sink partitions as they were counted at registration.
+select
+    name,
+    partitions
+from microbatch.sink
+where
+    pipeline_id = %(pipeline_id)s
+    and partitions is not null;
+
+-- name: set_aside
+-- How many messages of each topic the broker refused.
+select
+    topic,
+    count(*) as messages
+from microbatch.set_aside
+where pipeline_id = %(pipeline_id)s
+group by topic;
+
+-- name: waiting
+-- What has still to be merged or sent.
+select
+    (select count(*) from microbatch.touched where pipeline_id = %(pipeline_id)s) as touched,
+    (select count(*) from microbatch.outbox_segment where pipeline_id = %(pipeline_id)s) as segments;
+
+-- name: open_transactions
+-- Sessions of the engine that are inside a transaction: each holds the lock of its own virtualxid. pg_locks shows that
+-- to every role, where pg_stat_activity hides the state of other roles' sessions.
+select
+    a.pid,
+    a.application_name
+from pg_stat_activity as a
+where
+    a.datname = current_database()
+    and a.application_name like 'microbatch%%'
+    and a.pid in (
+        select l.pid
+        from pg_locks as l
+        where
+            l.locktype = 'virtualxid'
+            and l.mode = 'ExclusiveLock'
+    )
+order by a.pid;
+
+-- name: advisory_locks
+-- Locks of this pipeline: slot 0 publish, 1 the definition, 2 + n shard n.
+select
+    l.pid,
+    l.objid::bigint as slot,
+    l.granted
+from pg_locks as l
+where
+    l.locktype = 'advisory'
+    and l.database = (select oid from pg_database where datname = current_database())
+    and l.classid::bigint = %(pipeline_id)s
+    and l.objsubid = 2
+order by
+    l.pid,
+    l.objid;

@@ -1,0 +1,74 @@
+"""What was compared and what differs, for people and for `assert report.ok, report.render()`."""
+
+from dataclasses import dataclass
+
+SHOWN_DIFFERENCES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One comparison.
+
+    Attributes:
+        name: what was compared with what.
+        compared: how many things were; 0 says that the comparison had nothing to judge.
+        differences: each names its offset, key or number. Empty: all agree.
+    """
+
+    name: str
+    compared: int
+    differences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All comparisons of one check.
+
+    Attributes:
+        pipeline: its name.
+        messages: how many covered input messages were counted again. A test asserts on it: 0 proves nothing.
+        rejected: how many of them are rejects by the check's own rule.
+        findings: the comparisons, in the order of the data's path.
+    """
+
+    pipeline: str
+    messages: int
+    rejected: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing differs."""
+        return not any(finding.differences for finding in self.findings)
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """All differences, each with the name of its comparison."""
+        return tuple(f"{finding.name}: {text}" for finding in self.findings for text in finding.differences)
+
+    def render(self) -> str:
+        """The report as text: a table, then the differences."""
+        head = f"{self.pipeline}: {self.messages} input messages counted again, {self.rejected} of them rejects"
+        if not self.messages:
+            head += " (NOTHING TO COUNT: this report proves nothing about messages)"
+        width = max((len(finding.name) for finding in self.findings), default=0)
+        rows = [_row(finding, width) for finding in self.findings]
+        return "\n".join([head, *rows, *self._details(), self._verdict()])
+
+    def _details(self) -> list[str]:
+        lines = []
+        for finding in self.findings:
+            shown = finding.differences[:SHOWN_DIFFERENCES]
+            lines += [f"  {finding.name}: {text}" for text in shown]
+            if len(finding.differences) > len(shown):
+                lines.append(f"  {finding.name}: … and {len(finding.differences) - len(shown)} more")
+        return lines
+
+    def _verdict(self) -> str:
+        count = sum(len(finding.differences) for finding in self.findings)
+        return "all agrees" if not count else f"{count} differences"
+
+
+def _row(finding: Finding, width: int) -> str:
+    verdict = f"{len(finding.differences)} DIFFER" if finding.differences else "agree"
+    return f"  {finding.name:<{width}}  {finding.compared:>10}  {verdict}"

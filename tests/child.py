@@ -1,0 +1,157 @@
+"""A child process that does one task of a pipeline, so that a test can kill it or stop it on its way.
+
+Children are forked from a server that has imported the engine and never made a Kafka client: each costs some
+milliseconds. `fix_child.py` starts them.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from importlib import import_module
+from multiprocessing.connection import Connection
+from typing import Any, Final, Literal
+
+import msgspec
+
+from fix_pipeline import World
+from microbatch import sending
+from microbatch.consume import consume
+from microbatch.crash import MICROBATCH_CRASH
+from microbatch.errors import MicrobatchError, TransientError
+from microbatch.publish import publish
+from microbatch.runs import Run
+from microbatch.sql import queries
+
+Task = Literal["consume", "publish", "run"]
+Protection = Literal["shard lock", "publish lock", "fencing", "settling"]
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What a child is to do.
+
+    Attributes:
+        world: its pipeline and connections.
+        run: who it is.
+        task: one task of the run, or all of them, as a DAG does it.
+        shards: which ones consume works on; empty: all.
+        crash: the value of MICROBATCH_CRASH; empty: nothing happens.
+        constants: of the engine's modules, to be changed: `{"postgres.IDLE_SESSION_S": 5}`.
+        without: protections to be taken away, to show that they are needed.
+    """
+
+    world: World
+    run: Run
+    task: Task = "run"
+    shards: tuple[int, ...] = ()
+    crash: str = ""
+    constants: dict[str, float] = {}
+    without: tuple[Protection, ...] = ()
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How a child ended that was not killed.
+
+    Attributes:
+        error: the name of what it raised; empty: it succeeded.
+        text: what the error says.
+        is_ours: it is a MicrobatchError.
+        is_transient: and one that may pass by itself.
+        sent: messages that publish sent.
+        log: what the engine has logged.
+    """
+
+    error: str
+    text: str
+    is_ours: bool
+    is_transient: bool
+    sent: int
+    log: list[str]
+
+
+class _Lines(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def work(order: Order, answer: Connection) -> None:
+    """The child's main function: carry out the order and send the outcome."""
+    lines = _Lines()
+    logging.getLogger("microbatch").addHandler(lines)
+    logging.getLogger("microbatch").setLevel(logging.INFO)
+    for name, value in order.constants.items():
+        module, _, constant = name.partition(".")
+        setattr(import_module(f"microbatch.{module}"), constant, value)
+    for protection in order.without:
+        _TAKE_AWAY[protection]()
+    if order.crash:
+        os.environ[MICROBATCH_CRASH] = order.crash
+    sent = 0
+    error: Exception | None = None
+    try:
+        sent = _carry_out(order)
+    except Exception as raised:  # noqa: BLE001 - whatever it is, the test judges it
+        error = raised
+    answer.send(
+        Outcome(
+            error=type(error).__name__ if error else "",
+            text=str(error or ""),
+            is_ours=isinstance(error, MicrobatchError),
+            is_transient=isinstance(error, TransientError),
+            sent=sent,
+            log=lines.lines,
+        )
+    )
+
+
+def _carry_out(order: Order) -> int:
+    pipeline, connections = order.world.pipeline, order.world.connections
+    if order.task in ("consume", "run"):
+        for shard in order.shards or range(pipeline.shards):
+            consume(pipeline, shard, order.run, connections)
+    if order.task in ("publish", "run"):
+        return publish(pipeline, order.run, connections).sent
+    return 0
+
+
+def _no_lock(name: str) -> Callable[[], None]:
+    def take_away() -> None:
+        queries("ledger")[name] = "select 1"
+
+    return take_away
+
+
+def _no_fencing() -> None:
+    fence: Callable[..., Any] = sending.Sender._fence
+
+    def with_an_id_of_its_own(sender: Any, **config: Any) -> Any:
+        name = sender._name
+        sender._name = f"{name}.{os.getpid()}"
+        producer = fence(sender, **config)
+        sender._name = name
+        return producer
+
+    _replace("_fence", with_an_id_of_its_own)
+
+
+def _no_settling() -> None:
+    def believe_postgres(_sender: Any, _group: Any) -> None:
+        """The outbox is sent as it is, whatever the cursor says."""
+
+    _replace("_settle", believe_postgres)
+
+
+def _replace(method: str, by: Callable[..., Any]) -> None:
+    assert hasattr(sending.Sender, method)
+    setattr(sending.Sender, method, by)
+
+
+_TAKE_AWAY: Final[dict[Protection, Callable[[], None]]] = {
+    "shard lock": _no_lock("lock_shard"),
+    "publish lock": _no_lock("lock_publish"),
+    "fencing": _no_fencing,
+    "settling": _no_settling,
+}

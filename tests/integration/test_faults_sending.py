@@ -1,0 +1,142 @@
+"""What can happen to what Kafka knows of our sending: the cursor, the output topics, their limits."""
+
+import pytest
+
+from fix_child import Children, check
+from fix_late import MESSAGES, RESULTS
+from fix_others import cursor, delete_offsets, delete_topic, limit_messages, overwrite_cursor, sent
+from fix_pipeline import Message, World, new_database
+from fix_stack import Stack
+from microbatch.errors import CursorUnexplainedError, MessagesRefusedError
+from microbatch.settings import Connections
+
+
+def test_deleted_group_offsets_are_explained_by_the_newest_message(late: World) -> None:
+    delete_offsets(late)
+
+    late.run(1)
+
+    assert late.results() == RESULTS
+    assert check(late).messages == MESSAGES
+
+
+@pytest.mark.parametrize("point", ["publish.before_kafka_commit", "publish.after_kafka_commit", "publish.after_intent"])
+def test_group_offsets_deleted_while_an_intent_is_open_are_explained_too(
+    late: World, children: Children, point: str
+) -> None:
+    run = late.run_of(1, "killed")
+    assert children.start(late, run, crash=point).died_by_kill()
+    children.start(late, run, crash="publish.after_fence").died_by_kill()  # settles the open transaction
+    delete_offsets(late)
+
+    outcome = children.succeed(late, run)
+
+    assert bool(outcome.sent) is (point != "publish.after_kafka_commit")
+    assert check(late).messages == MESSAGES
+
+
+@pytest.mark.parametrize("metadata", ["", "somebody was here", '{"ledger": "x", "publication": 1}'])
+def test_a_cursor_that_somebody_has_overwritten_stops_the_sending(late: World, metadata: str) -> None:
+    was = cursor(late).metadata
+    before = sent(late)
+    overwrite_cursor(late, metadata)
+
+    with pytest.raises(CursorUnexplainedError, match="nothing was sent"):
+        late.run(1)
+
+    assert sent(late) == before
+    overwrite_cursor(late, was)
+    late.run(1)
+    assert check(late).messages == MESSAGES
+
+
+def test_a_cursor_ahead_of_the_ledger_stops_the_sending(late: World) -> None:
+    """Postgres was restored from an older dump."""
+    was = cursor(late).metadata
+    number = late.rows("select cursor from microbatch.publisher")[0][0]
+    before = sent(late)
+    overwrite_cursor(late, was.replace(f":{number}}}", f":{number + 1}}}"))
+
+    with pytest.raises(CursorUnexplainedError, match=f'"publication":{number + 1}'):
+        late.run(1)
+
+    assert sent(late) == before
+
+
+def test_another_ledger_over_the_same_topics_sends_nothing(late: World, stack: Stack) -> None:
+    """Postgres was recreated empty, or a second deployment has the same name."""
+    before = sent(late)
+    with new_database(stack) as dsn:
+        ours = late.connections
+        other = World(late.pipeline, Connections(ours.kafka, dsn, ours.deployment))
+
+        with pytest.raises(CursorUnexplainedError, match="MICROBATCH_DEPLOYMENT"):
+            other.run(1)
+
+    assert sent(late) == before
+    late.run(1)
+    assert check(late).messages == MESSAGES
+
+
+def test_another_ledger_is_noticed_by_its_messages_when_the_offsets_are_gone(late: World, stack: Stack) -> None:
+    before = sent(late)
+    delete_offsets(late)
+    with new_database(stack) as dsn:
+        ours = late.connections
+        other = World(late.pipeline, Connections(ours.kafka, dsn, ours.deployment))
+
+        with pytest.raises(CursorUnexplainedError):
+            other.run(1)
+
+    assert sent(late) == before
+    late.run(1)
+    assert check(late).messages == MESSAGES
+
+
+def test_a_message_that_the_broker_refuses_is_set_aside_and_the_rest_is_sent(late: World) -> None:
+    letters = late.pipeline.dead_letter_topic.name
+    limit_messages(late, letters, 2_000)
+    late.send(Message(b"x" * 5_000, 0), Message(b"y", 0), Message(b"z" * 5_000, 2))
+
+    with pytest.raises(MessagesRefusedError, match=f"2 messages were refused .* to {letters}"):
+        late.run(1)
+
+    assert late.rows("select topic from microbatch.set_aside") == [(letters,)] * 2
+    assert late.results() == RESULTS
+    late.run(2)
+    assert check(late).messages == MESSAGES + 3
+
+
+def test_a_run_killed_after_it_set_a_message_aside_does_not_lose_or_repeat_it(late: World, children: Children) -> None:
+    limit_messages(late, late.pipeline.dead_letter_topic.name, 2_000)
+    late.send(Message(b"x" * 5_000, 0))
+    run = late.run_of(1, "killed")
+    assert children.start(late, run, crash="publish.before_kafka_commit").died_by_kill()
+    assert late.rows("select count(*) from microbatch.set_aside") == [(1,)]
+
+    outcome = children.do(late, run)
+
+    assert outcome.error in ("", "MessagesRefusedError"), outcome.text
+    assert late.rows("select count(*) from microbatch.set_aside") == [(1,)]
+    assert check(late).messages == MESSAGES + 1
+
+
+def test_an_output_topic_that_is_missing_loses_nothing(late: World) -> None:
+    """It is created again, empty, and what comes from now on is sent; what it had is not invented anew."""
+    delete_topic(late, late.pipeline.dead_letter_topic.name)
+
+    late.run(1)
+
+    assert late.results() == RESULTS
+    assert late.rows("select intent from microbatch.publisher") == [(None,)]
+
+
+def test_a_run_over_what_is_covered_sends_nothing(late: World) -> None:
+    late.run(1)
+    before = sent(late)
+
+    late.run(1)
+    late.run(2)
+
+    assert sent(late) == before
+    check(late)

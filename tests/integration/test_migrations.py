@@ -1,0 +1,126 @@
+"""Migrations: the ledger's schema, brought to this engine's version exactly once."""
+
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+
+import psycopg
+import pytest
+from psycopg._queries import PostgresQuery
+from psycopg.adapt import Transformer
+
+from fix_pipeline import World
+from microbatch.errors import SchemaChangedError, SchemaTooNewError
+from microbatch.migrations import migrate
+from microbatch.postgres import connect
+from microbatch.registration import register
+from microbatch.sql import migrations, queries
+from microbatch.tables import ResultTables
+
+KNOWN = [migration.name for migration in migrations()]
+
+
+def migrated(dsn: str) -> list[str]:
+    with connect(dsn, "test") as connection:
+        return migrate(connection)
+
+
+def execute(dsn: str, statement: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(statement.encode())
+
+
+def test_an_empty_database_gets_all_migrations_and_a_second_call_none(warehouse: str) -> None:
+    assert migrated(warehouse) == KNOWN
+    assert migrated(warehouse) == []
+
+
+def test_what_was_applied_is_on_record(warehouse: str) -> None:
+    migrated(warehouse)
+
+    with psycopg.connect(warehouse) as connection:
+        rows = connection.execute("select version, name, sha256 from microbatch.migration order by 1").fetchall()
+    assert rows == [(migration.version, migration.name, migration.sha256) for migration in migrations()]
+
+
+def test_of_many_that_migrate_at_once_one_does_it(warehouse: str) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        applied = list(pool.map(migrated, [warehouse] * 8))
+
+    assert sorted(applied) == [[]] * 7 + [KNOWN]
+
+
+def test_a_migration_that_fails_leaves_nothing(warehouse: str) -> None:
+    execute(warehouse, "create schema microbatch; create table microbatch.merge (in_the_way int)")
+
+    with pytest.raises(psycopg.errors.DuplicateTable):
+        migrated(warehouse)
+
+    with psycopg.connect(warehouse) as connection:
+        assert connection.execute("select to_regclass('microbatch.pipeline')").fetchone() == (None,)
+        assert connection.execute("select to_regclass('microbatch.migration')").fetchone() == (None,)
+
+
+def test_a_migration_that_was_changed_is_named(warehouse: str) -> None:
+    migrated(warehouse)
+    execute(warehouse, "update microbatch.migration set sha256 = 'other' where version = 1")
+
+    with pytest.raises(
+        SchemaChangedError, match=r"migration 0001_ledger\.sql was applied with other contents; restore"
+    ):
+        migrated(warehouse)
+
+
+def test_a_ledger_of_a_newer_engine_is_refused(warehouse: str) -> None:
+    migrated(warehouse)
+    execute(warehouse, "insert into microbatch.migration values (9999, '9999_future.sql', 'x')")
+
+    with pytest.raises(SchemaTooNewError, match=rf"schema version 9999, this engine knows {len(KNOWN)}; upgrade"):
+        migrated(warehouse)
+
+
+def test_every_table_and_view_says_what_it_is_for(warehouse: str) -> None:
+    migrated(warehouse)
+
+    with psycopg.connect(warehouse) as connection:
+        rows = connection.execute(
+            "select relname from pg_class where relnamespace = 'microbatch'::regnamespace and relkind in ('r', 'v')"
+            " and obj_description(oid, 'pg_class') is null"
+        ).fetchall()
+    assert rows in ([], [("migration",)])
+
+
+# -- the queries fit the schema ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", ["ledger", "outbox"])
+def test_every_named_query_prepares_against_the_migrated_schema(warehouse: str, file: str) -> None:
+    with connect(warehouse, "test") as connection:
+        migrate(connection)
+        for name, query in queries(file).items():
+            prepare(connection, name, query.encode())
+
+
+def test_every_template_prepares_against_a_registered_pipeline(world: World) -> None:
+    tables = ResultTables(world.pipeline.outputs[0], world.pipeline.fields)
+    with connect(world.connections.postgres, "test") as connection:
+        register(world.pipeline, world.connections, connection)
+        for name in queries("results"):
+            if not name.startswith(("create_", "copy_")):
+                prepare(connection, name, tables.compose(name).as_bytes(connection))
+
+
+def prepare(connection: psycopg.Connection, name: str, query: bytes) -> None:
+    """Let the server parse and plan it: unknown columns, types and functions are errors."""
+    if query.lower().startswith((b"create", b"copy")):
+        return
+    converted = PostgresQuery(Transformer(connection))
+    names = {part.partition(b")")[0].decode() for part in query.split(b"%(")[1:]}
+    converted.convert(query, dict.fromkeys(names))
+    result = connection.pgconn.prepare(name.encode(), converted.query)
+    assert result.status == psycopg.pq.ExecStatus.COMMAND_OK, f"{name}: {result.error_message.decode()}"
+
+
+def test_the_files_of_migrations_are_all_found() -> None:
+    folder = files("microbatch").joinpath("sql", "migrations")
+
+    assert sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql")) == KNOWN

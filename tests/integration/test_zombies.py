@@ -1,0 +1,109 @@
+"""Stopped at every crash point: another process does the work, and the one that goes on does no harm.
+
+The server's timeouts are shortened for the processes of these tests. The stories of all points are told at the
+same time and judged one after the other, for most of each is waiting.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Final
+
+import msgspec
+import pytest
+
+from child import Outcome
+from fix_child import Children, check, sessions, wait_for
+from fix_late import LATE, MESSAGES, RESULTS, begin_late
+from fix_pipeline import World, new_database, new_world
+from fix_stack import Stack
+from microbatch.crash import CRASH_POINTS, CrashPoint
+from microbatch.runs import Run
+
+SHORT: Final[dict[str, float]] = {"postgres.IDLE_IN_TRANSACTION_S": 4, "postgres.IDLE_SESSION_S": 6}
+"""For the process that is stopped; long enough for its work on a busy machine."""
+IMPATIENT: Final[dict[str, float]] = {"postgres.LOCK_PATIENCE_S": 1}
+"""For the process that waits for its locks."""
+AT_ONCE: Final = 6
+"""Stories that are told at the same time."""
+
+UNLOCKED: Final[tuple[CrashPoint, ...]] = (
+    "consume.before_register",
+    "consume.after_register",
+    "consume.after_commit",
+    "consume.between_batches",
+    "consume.before_run_completed",
+)
+"""Where a process holds no lock: another can work although its session lives."""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """A story, told to its end.
+
+    Attributes:
+        other: how the process ended that did the work meanwhile.
+        zombie: how the one ended that had been stopped, once it went on.
+    """
+
+    world: World
+    other: Outcome
+    zombie: Outcome
+
+
+def prepare(world: World, children: Children, point: CrashPoint) -> Run:
+    """Make a run visit the point; returns it."""
+    run = world.run_of(1, "stopped")
+    if point == "publish.before_settled":
+        assert children.start(world, run, crash="publish.after_kafka_commit").died_by_kill()
+    if point == "publish.before_renew":
+        children.succeed(world, run)
+        return world.run_of(2, "idle")
+    return run
+
+
+def tell(world: World, children: Children, point: CrashPoint) -> Told:
+    """One process is stopped until the server has given it up and another has done the work, and then goes on."""
+    run = prepare(begin_late(world), children, point)
+    zombie = children.start(world, run, crash=f"{point}:stop", constants=SHORT)
+    zombie.wait_until_stopped()
+    other = children.do(world, run, constants=IMPATIENT)
+    wait_for("the server has ended the session of the stopped process", lambda: not sessions(world))
+    zombie.go_on()
+    return Told(world, other, zombie.outcome())
+
+
+@pytest.fixture(scope="module")
+def stories(stack: Stack, module_children: Children) -> Iterator[dict[CrashPoint, Future[Told]]]:
+    """The story of each point, being told."""
+    with ExitStack() as databases, ThreadPoolExecutor(AT_ONCE) as pool:
+        worlds = {p: new_world(stack, databases.enter_context(new_database(stack)), **LATE) for p in CRASH_POINTS}
+        yield {point: pool.submit(tell, world, module_children, point) for point, world in worlds.items()}
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("point", CRASH_POINTS)
+def test_a_process_stopped_at_any_point_does_no_harm_when_it_goes_on(
+    stories: dict[CrashPoint, Future[Told]], point: CrashPoint
+) -> None:
+    told = stories[point].result()
+
+    assert not told.other.error, told.other.text
+    assert told.zombie.is_ours, f"{told.zombie.error}: {told.zombie.text}"
+    assert told.world.results() == RESULTS
+    assert check(told.world).messages == MESSAGES
+
+
+@pytest.mark.parametrize("point", UNLOCKED)
+def test_a_process_that_goes_on_with_a_living_session_finds_its_work_done(
+    late: World, children: Children, point: CrashPoint
+) -> None:
+    run = late.run_of(1, "stopped")
+    zombie = children.start(late, run, crash=f"{point}:stop")
+    zombie.wait_until_stopped()
+    children.succeed(late, run)
+
+    zombie.go_on()
+
+    assert not zombie.outcome().error
+    assert late.results() == RESULTS
+    assert check(late).messages == MESSAGES

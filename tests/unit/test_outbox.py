@@ -1,0 +1,192 @@
+"""What goes to Kafka: segments, result messages, dead letters. Their bytes are a format that others rely on."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from microbatch.decoding import Message, Reject
+from microbatch.outbox import (
+    Cursor,
+    OutMessage,
+    Size,
+    dead_letter,
+    decode_segment,
+    encode_segment,
+    lot_end,
+    result_message,
+)
+
+TEN = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
+MINUTE_LATER = datetime(2026, 11, 21, 10, 1, tzinfo=UTC)
+
+some_bytes = st.none() | st.binary(max_size=20)
+messages = st.builds(
+    OutMessage,
+    topic=st.text(max_size=5),
+    partition=st.none() | st.integers(0, 2**31 - 1),
+    key=some_bytes,
+    value=some_bytes,
+    timestamp_ms=st.integers(-(2**63), 2**63 - 1),
+    headers=st.lists(st.tuples(st.text(max_size=5), some_bytes), max_size=3).map(tuple),
+)
+
+
+@given(st.lists(messages, max_size=5))
+def test_a_segment_gives_back_what_went_in(given_messages: list[OutMessage]) -> None:
+    assert decode_segment(encode_segment(given_messages)) == given_messages
+
+
+def test_a_segment_is_known_bytes() -> None:
+    """Segments wait in Postgres while the engine is upgraded: what was written must stay readable."""
+    written = [OutMessage("t", None, b"k", None, 60_000, (("h", b"\xff"), ("n", None)))]
+    payload = b"\x91\x96\xa1t\xc0\xc4\x01k\xc0\xcd\xea\x60\x92\x92\xa1h\xc4\x01\xff\x92\xa1n\xc0"
+
+    assert encode_segment(written) == payload
+    assert decode_segment(payload) == written
+
+
+def result(retracted: bool = False, **changes: Any) -> OutMessage:
+    columns = {
+        "window_start": TEN,
+        "seller_id": 'a"da',
+        "window_end": MINUTE_LATER,
+        "amount_usd": Decimal(7),
+        "sales": 2,
+        "is_final": True,
+        "revision": 1,
+    }
+    return result_message(
+        topic="aggregated-sales",
+        pipeline="sales",
+        key={"window_start": TEN, "seller_id": 'a"da'},
+        value=columns | changes,
+        revision=1,
+        retracted=retracted,
+    )
+
+
+def test_a_result_is_json_with_all_columns_under_its_window_and_key() -> None:
+    assert result() == OutMessage(
+        topic="aggregated-sales",
+        partition=None,
+        key=b'{"window_start":"2026-11-21T10:00:00Z","seller_id":"a\\"da"}',
+        value=(
+            b'{"window_start":"2026-11-21T10:00:00Z","seller_id":"a\\"da","window_end":"2026-11-21T10:01:00Z",'
+            b'"amount_usd":7,"sales":2,"is_final":true,"revision":1}'
+        ),
+        timestamp_ms=1_795_255_260_000,
+        headers=(("microbatch.pipeline", b"sales"), ("microbatch.revision", b"1")),
+    )
+
+
+def test_a_retraction_is_a_tombstone_with_a_revision() -> None:
+    message = result(retracted=True, amount_usd=None, sales=None)
+
+    assert message.value is None
+    assert message.key == result().key
+    assert message.headers == (("microbatch.pipeline", b"sales"), ("microbatch.revision", b"1"))
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        (Decimal(36893488147419103230), b"36893488147419103230"),
+        (Decimal("-1E+30"), b"-1" + b"0" * 30),
+        (Decimal(0), b"0"),
+        (Decimal("7.00"), b"7"),
+        (Decimal("7.25"), b'"7.25"'),
+    ],
+)
+def test_numbers_are_exact_whole_ones_as_numbers_others_as_strings(amount: Decimal, shown: bytes) -> None:
+    assert b'"amount_usd":' + shown + b"," in (result(amount_usd=amount).value or b"")
+
+
+def test_without_keys_the_window_alone_is_the_key() -> None:
+    message = result_message(
+        topic="t", pipeline="p", key={"window_start": TEN}, value={"window_end": TEN}, revision=3, retracted=False
+    )
+
+    assert message.key == b'{"window_start":"2026-11-21T10:00:00Z"}'
+    assert message.headers[1] == ("microbatch.revision", b"3")
+
+
+def test_a_dead_letter_is_its_message_with_the_reason_and_the_origin() -> None:
+    message = Message(7, 4711, 1_795_255_200_123, b"\x00k", b"\xff{", (("trace", b"1"), ("trace", None)))
+
+    letter = dead_letter(
+        Reject(message, "JSON is malformed: ü"), topic="dlq", partitions=3, source="src", pipeline="sales", batch_id=9
+    )
+
+    assert letter == OutMessage(
+        topic="dlq",
+        partition=1,
+        key=b"\x00k",
+        value=b"\xff{",
+        timestamp_ms=1_795_255_200_123,
+        headers=(
+            ("trace", b"1"),
+            ("trace", None),
+            ("microbatch.reason", "JSON is malformed: ü".encode()),
+            ("microbatch.topic", b"src"),
+            ("microbatch.partition", b"7"),
+            ("microbatch.offset", b"4711"),
+            ("microbatch.pipeline", b"sales"),
+            ("microbatch.batch", b"9"),
+        ),
+    )
+
+
+@given(st.integers(0, 1000), st.integers(1, 50))
+def test_a_source_partition_always_goes_to_the_same_sink_partition(partition: int, partitions: int) -> None:
+    reject = Reject(Message(partition, 0, 0, None, b""), "r")
+
+    letter = dead_letter(reject, topic="t", partitions=partitions, source="s", pipeline="p", batch_id=1)
+
+    assert letter.partition == partition % partitions
+
+
+def test_a_cursor_is_json_of_ledger_and_publication() -> None:
+    assert str(Cursor("6f1c6f2e-0000-4000-8000-000000000001", 12)) == (
+        '{"ledger":"6f1c6f2e-0000-4000-8000-000000000001","publication":12}'
+    )
+
+
+def test_the_size_of_a_message_is_not_below_its_bytes() -> None:
+    message = OutMessage("t", 0, b"k" * 10, b"v" * 100, 0, (("h", b"x" * 1000), ("n", None)))
+
+    assert message.size >= 1110
+
+
+# -- lots --------------------------------------------------------------------------------------------------
+
+sizes = st.lists(st.tuples(st.integers(1, 50), st.integers(1, 500)), min_size=1, max_size=12).map(
+    lambda drawn: [Size(number, *size) for number, size in enumerate(drawn, 7)]
+)
+
+
+@given(sizes, st.integers(1, 100), st.integers(1, 1000))
+def test_a_lot_is_as_many_whole_publications_as_fit_and_at_least_one(
+    waiting: list[Size], max_messages: int, max_bytes: int
+) -> None:
+    last = lot_end(waiting, max_messages, max_bytes)
+
+    def fits(count: int) -> bool:
+        lot = waiting[:count]
+        return sum(item.messages for item in lot) <= max_messages and sum(item.bytes for item in lot) <= max_bytes
+
+    taken = last - 7 + 1
+    assert taken == 1 or fits(taken)
+    assert taken == len(waiting) or not fits(taken + 1)
+
+
+@pytest.mark.parametrize(
+    ("messages", "bytes_", "last"), [(10, 1000, 9), (5, 1000, 9), (4, 1000, 8), (10, 29, 8), (1, 1, 7), (2, 20, 7)]
+)
+def test_lots(messages: int, bytes_: int, last: int) -> None:
+    waiting = [Size(7, 2, 10), Size(8, 2, 15), Size(9, 1, 5)]
+
+    assert lot_end(waiting, messages, bytes_) == last

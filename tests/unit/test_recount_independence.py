@@ -1,0 +1,32 @@
+"""The check shares no code with what it checks."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import recount
+
+FOLDER = Path(recount.__file__).parent
+ALLOWED = {"confluent_kafka", "psycopg", "recount"} | sys.stdlib_module_names
+
+
+def test_it_imports_kafka_postgres_and_the_standard_library_only() -> None:
+    imported = set()
+    for file in FOLDER.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{file.name} has a relative import"
+                imported.add((node.module or "").split(".")[0])
+
+    assert "psycopg" in imported
+    assert imported <= ALLOWED
+
+
+def test_nothing_of_the_engine_is_loaded_with_it() -> None:
+    code = "import sys, recount.__main__; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    assert not {"microbatch", "msgspec", "duckdb", "pandas", "pyarrow"} & {name.split(".")[0] for name in loaded}

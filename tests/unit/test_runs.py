@@ -1,0 +1,53 @@
+"""Summaries of runs: the lines that people read."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from microbatch.ranges import OffsetRange
+from microbatch.runs import BatchSummary, ConsumeSummary, PublishSummary
+
+TEN = datetime(2026, 11, 21, 10, tzinfo=UTC)
+
+
+def batch(messages: int, rejected: int) -> BatchSummary:
+    return BatchSummary(1, [OffsetRange(0, 0, messages)], messages, rejected, windows=1, seconds=0.5)
+
+
+@pytest.mark.parametrize(
+    ("summary", "line"),
+    [
+        (ConsumeSummary(0, [], 0), "shard 0: 0 messages in 0 batches, 0 rejected; caught up"),
+        (
+            ConsumeSummary(1, [batch(4000, 3), batch(711, 0)], 0),
+            "shard 1: 4,711 messages in 2 batches, 3 rejected; caught up",
+        ),
+        (
+            ConsumeSummary(0, [batch(10, 0)], 12_000),
+            "shard 0: 10 messages in 1 batch, 0 rejected; 12,000 messages behind; the next run goes on",
+        ),
+        (
+            ConsumeSummary(0, [], 0, completed_before=True),
+            "shard 0: this run had completed before; nothing was done",
+        ),
+    ],
+)
+def test_the_last_line_of_consume(summary: ConsumeSummary, line: str) -> None:
+    assert summary.describe() == line
+
+
+@pytest.mark.parametrize(
+    ("summary", "line"),
+    [
+        (
+            PublishSummary(TEN, revisions=5, corrections=1, sent=6, waiting=0),
+            "closed until 2026-11-21 10:00:00 UTC: 5 revisions (1 of them corrections), 6 messages sent",
+        ),
+        (
+            PublishSummary(None, revisions=0, corrections=0, sent=0, waiting=2),
+            "no window closed: 0 revisions (0 of them corrections), 0 messages sent; 2 segments wait for a gap",
+        ),
+    ],
+)
+def test_the_last_line_of_publish(summary: PublishSummary, line: str) -> None:
+    assert summary.describe() == line
