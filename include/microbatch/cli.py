@@ -5,7 +5,6 @@ Heavy modules are imported when a command needs them, so that `microbatch --help
 
 import contextlib
 import importlib
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +12,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from microbatch.addresses import embedded_stack, find_stack
 from microbatch.errors import CheckoutNeededError, MicrobatchError
-
-ADDRESSES = ("KAFKA_BOOTSTRAP_SERVERS", "POSTGRES_DSN", "POSTGRES_OWNER_DSN", "AIRFLOW_URL")
 
 
 class _Commands(TyperGroup):
@@ -102,7 +100,7 @@ def sql(
 ) -> None:
     """Ask the warehouse, with the role that only reads."""
     if statement is None:
-        stack = _stack_or_none()
+        stack = embedded_stack()
         _module("cli_data").become_psql(find_stack(), stack.binaries() if stack else None)
     else:
         _module("cli_data").sql(find_stack(), statement)
@@ -125,33 +123,11 @@ with contextlib.suppress(ModuleNotFoundError):  # the wheel leaves the demo out
     app.command()(importlib.import_module("producers.cli").produce)
 
 
-def find_stack() -> dict[str, str]:
-    """Where Kafka and Postgres are: what the environment says, else where the embedded stack runs.
-
-    Returns the variables of `microbatch env`, as far as they are known, and sets them for this process, so
-    that `microbatch.settings.connections()` finds them too.
-    """
-    if not all(os.environ.get(name) for name in ADDRESSES[:3]) and (stack := _stack_or_none()):
-        for name, value in stack.addresses_if_running().items():
-            os.environ.setdefault(name, value)
-    return {name: os.environ[name] for name in ADDRESSES if os.environ.get(name)}
-
-
 def _stack(command: str) -> Any:
-    stack = _stack_or_none()
+    stack = embedded_stack()
     if stack is None:
         raise CheckoutNeededError(command=command)
     return stack
-
-
-def _stack_or_none() -> Any:
-    """The commands of the embedded stack; None where it is not installed, as from the wheel."""
-    try:
-        return _module("cli_stack")
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] != "local":
-            raise
-        return None
 
 
 def _module(name: str) -> Any:

@@ -196,7 +196,11 @@ class Sender:
         return [Publication(number, decode_segment(payload)) for number, payload in rows]
 
     def _transaction(self, group: Group, lot: list[Publication]) -> list[Refusal]:
-        """One Kafka transaction. Returns the messages for which the broker refused it: then nothing was sent."""
+        """One Kafka transaction. Returns the messages for which it cannot be committed, none if it was.
+
+        It is then left open for the next producer's init_transactions() to abort: this one's would first wait for
+        answers that nobody polls for.
+        """
         producer = self._producer
         producer.begin_transaction()
         refused: list[Refusal] = []
@@ -206,7 +210,6 @@ class Sender:
             if not refused:
                 raise
         if refused:
-            producer.abort_transaction(FENCE_TIMEOUT_S)
             return refused
         number = lot[-1].number if lot else self._publisher()[0]
         producer.send_offsets_to_transaction(self._positions(number), group.metadata(), KAFKA_TIMEOUT_S)

@@ -46,7 +46,7 @@ def _pace(count: int | None, rate: float | None, seconds: float | None) -> Pace:
 
 
 def _kafka() -> dict[str, str]:
-    from microbatch.cli import find_stack  # noqa: PLC0415
+    from microbatch.addresses import find_stack  # noqa: PLC0415
     from microbatch.errors import SettingMissingError  # noqa: PLC0415
 
     found = find_stack()

@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from local import process, stack
 from local.ports import random_free
 from microbatch import cli
+from microbatch.addresses import ADDRESSES
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def home() -> Iterator[Path]:
         for name in ("KAFKA", "CONTROLLER", "POSTGRES", "AIRFLOW"):
             ports.add(port := random_free(frozenset(ports)))
             environment.setenv(f"MICROBATCH_{name}_PORT", str(port))
-        for name in cli.ADDRESSES:
+        for name in ADDRESSES:
             environment.delenv(name, raising=False)
         try:
             assert run("up", "--only", "stack").exit_code == 0

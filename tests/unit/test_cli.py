@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from microbatch import cli
+from microbatch.addresses import ADDRESSES
 
 runner = CliRunner()
 
@@ -15,7 +16,7 @@ runner = CliRunner()
 def no_stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No stack runs, and the environment names none."""
     monkeypatch.setenv("MICROBATCH_HOME", str(tmp_path / "none"))
-    for name in cli.ADDRESSES:
+    for name in ADDRESSES:
         monkeypatch.delenv(name, raising=False)
 
 
