@@ -102,25 +102,12 @@ class BatchStore:
         return len(windows)
 
     def _copy_rejects(self, rejects: list[Reject]) -> None:
-        statement = (
-            'copy microbatch.reject (pipeline_id, topic_id, partition, "offset", batch_id, reason)'
-            " from stdin (format binary)"
-        )
-        with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
+        ours, batch_id = self._registration, self._claim.batch_id
+        with self._connection.cursor() as cursor, cursor.copy(_LEDGER["copy_rejects"]) as copy:
             copy.set_types(["int4", "uuid", "int4", "int8", "int8", "text"])
-            ours = self._registration
             for reject in rejects:
                 at = reject.message
-                copy.write_row(
-                    (
-                        ours.pipeline_id,
-                        ours.topic_id,
-                        at.partition,
-                        at.offset,
-                        self._claim.batch_id,
-                        reject.reason,
-                    )
-                )
+                copy.write_row((ours.pipeline_id, ours.topic_id, at.partition, at.offset, batch_id, reject.reason))
 
     def _gather_letters(self, item: OffsetRange, rejects: list[Reject]) -> None:
         topic = self._pipeline.dead_letter_topic.name

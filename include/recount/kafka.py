@@ -70,9 +70,14 @@ class Committed:
     metadata: str
 
 
+def _admin(bootstrap: str) -> AdminClient:
+    # Errors are raised; the client's own lines on stderr would only stand between ours.
+    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+
+
 def topics(bootstrap: str, names: set[str]) -> dict[str, UUID]:
     """The ids of those topics that exist."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = _admin(bootstrap)
     futures = admin.describe_topics(TopicCollection(sorted(names)), request_timeout=TIMEOUT_S)
     found = {}
     for name, future in futures.items():
@@ -86,7 +91,7 @@ def topics(bootstrap: str, names: set[str]) -> dict[str, UUID]:
 
 def ends(bootstrap: str, topic: str) -> dict[int, Ends]:
     """Where each partition of a topic begins and ends now."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = _admin(bootstrap)
     partitions = admin.list_topics(topic, timeout=TIMEOUT_S).topics[topic].partitions
     low = _offsets(admin, topic, partitions, _SPEC.earliest(), IsolationLevel.READ_UNCOMMITTED)
     stable = _offsets(admin, topic, partitions, _SPEC.latest(), IsolationLevel.READ_COMMITTED)

@@ -228,7 +228,7 @@ def in_plain_python(facts: list[tuple[str, int, int]]) -> dict[tuple[datetime, s
     return dict(totals)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(facts_of_sales, st.data())
 def test_any_split_into_batches_and_chunks_gives_the_totals_of_plain_python(
     facts: list[tuple[str, int, int]], data: st.DataObject

@@ -230,6 +230,10 @@ set
     committed_at = clock_timestamp()
 where batch_id = %(batch_id)s;
 
+-- name: copy_rejects
+copy microbatch.reject (pipeline_id, topic_id, partition, "offset", batch_id, reason)
+from stdin (format binary);
+
 -- name: touch_windows
 insert into microbatch.touched (pipeline_id, output, batch_id, window_start)
 select
