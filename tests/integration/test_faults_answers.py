@@ -19,40 +19,20 @@ STEPS = [
 ]
 
 
+@pytest.mark.parametrize("lost", [Proxy.lose_answer_to, Proxy.lose_request])
 @pytest.mark.parametrize(("point", "text"), STEPS)
-def test_an_answer_of_postgres_that_is_lost_changes_nothing(
+def test_an_answer_or_a_request_of_postgres_that_is_lost_changes_nothing(
     late: World,
     proxy: Proxy,
     through: Callable[[World], World],
     children: Children,
     point: CrashPoint,
     text: bytes,
+    lost: Callable[[Proxy, bytes], None],
 ) -> None:
     child = children.start(through(late), late.run_of(1, "cut off"), crash=f"{point}:stop")
     child.wait_until_stopped()
-    proxy.lose_answer_to(text)
-
-    child.go_on()
-
-    assert child.outcome().error == "ConnectionLostError", child.outcome()
-    assert proxy.cut.is_set()
-    children.succeed(late, late.run_of(1, "cut off"))
-    assert late.results() == RESULTS
-    assert check(late).messages == MESSAGES
-
-
-@pytest.mark.parametrize(("point", "text"), STEPS)
-def test_a_request_to_postgres_that_is_lost_changes_nothing(
-    late: World,
-    proxy: Proxy,
-    through: Callable[[World], World],
-    children: Children,
-    point: CrashPoint,
-    text: bytes,
-) -> None:
-    child = children.start(through(late), late.run_of(1, "cut off"), crash=f"{point}:stop")
-    child.wait_until_stopped()
-    proxy.lose_request(text)
+    lost(proxy, text)
 
     child.go_on()
 
