@@ -5,7 +5,6 @@ import os
 import resource
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
@@ -40,8 +39,7 @@ def microbatch() -> dict[str, int]:
     from microbatch.runs import Run  # noqa: PLC0415
     from microbatch.settings import connections  # noqa: PLC0415
 
-    end = datetime(2026, 1, 1, tzinfo=UTC)
-    run, there, sales = Run("bench", "bench", interval=(end, end)), connections(), find_pipeline(DAGS, "sales")
+    run, there, sales = Run("bench", "bench"), connections(), find_pipeline(DAGS, "sales")
     consume(sales, 0, run, there)
     publish(sales, run, there)
     with psycopg.connect(there.postgres) as connection:
