@@ -4,7 +4,9 @@ import importlib
 import os
 from typing import Any, Final
 
-ADDRESSES: Final = ("KAFKA_BOOTSTRAP_SERVERS", "POSTGRES_DSN", "POSTGRES_OWNER_DSN", "AIRFLOW_URL")
+from microbatch.settings import KAFKA_BOOTSTRAP_SERVERS, POSTGRES_OWNER_DSN
+
+ADDRESSES: Final = (KAFKA_BOOTSTRAP_SERVERS, "POSTGRES_DSN", POSTGRES_OWNER_DSN, "AIRFLOW_URL")
 
 
 def find_stack() -> dict[str, str]:

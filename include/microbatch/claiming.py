@@ -13,7 +13,7 @@ from microbatch.crash import crash_point
 from microbatch.errors import OffsetsLostError, OldDefinitionError, RangeTakenError, TopicTruncatedError
 from microbatch.kafka import Broker, Ends
 from microbatch.pipeline import Pipeline
-from microbatch.postgres import Connection, acquire
+from microbatch.postgres import Connection, acquire, one_row
 from microbatch.ranges import OffsetRange, plan_ranges
 from microbatch.registration import Registration
 from microbatch.runs import Run
@@ -105,7 +105,8 @@ def claim(
         RangeTakenError: it was refused.
     """
     start, end = run.interval or (None, None)
-    row = connection.execute(
+    batch_id, batch_time = one_row(
+        connection,
         _LEDGER["insert_batch"],
         {
             "pipeline_id": registration.pipeline_id,
@@ -117,9 +118,7 @@ def claim(
             "interval_end": end,
             "definition_hash": registration.definition_hash,
         },
-    ).fetchone()
-    assert row is not None  # noqa: S101 - INSERT … RETURNING gives its row
-    batch_id, batch_time = row
+    )
     for item in ranges:
         facts = {
             "batch_id": batch_id,

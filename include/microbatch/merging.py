@@ -15,7 +15,7 @@ from microbatch.claiming import refuse_old_definition
 from microbatch.crash import crash_point
 from microbatch.outbox import SEGMENT_MESSAGES, encode_segment, result_message
 from microbatch.pipeline import Pipeline, TumblingWindow
-from microbatch.postgres import Connection, acquire
+from microbatch.postgres import Connection, acquire, one_row
 from microbatch.registration import Registration
 from microbatch.runs import Run
 from microbatch.sql import queries
@@ -49,8 +49,8 @@ class Merge:
         self._connection = connection
         self._pipeline = pipeline
         self._registration = registration
-        self._run = run
         self._facts: dict[str, Any] = {"pipeline_id": registration.pipeline_id}
+        self._run_facts = {**self._facts, "dag_id": run.dag_id, "run_id": run.run_id}
 
     def merge(self) -> Merged:
         """Publish into Postgres what has changed, and number what goes to Kafka.
@@ -78,9 +78,7 @@ class Merge:
 
     def _close(self) -> tuple[datetime | None, datetime | None]:
         """Move closed_until as far as all partitions are caught up; returns what it was and what it is."""
-        found = self._connection.execute(_OUTBOX["closing"], self._facts).fetchone()
-        assert found is not None  # noqa: S101 - the pipeline is registered
-        closed_before, closed_until = found
+        closed_before, closed_until = one_row(self._connection, _OUTBOX["closing"], self._facts)
         self._connection.execute(_OUTBOX["close_windows"], {**self._facts, "closed_until": closed_until})
         return closed_before, closed_until
 
@@ -113,15 +111,12 @@ class Merge:
         return revisions, corrections
 
     def _insert_merge(self) -> tuple[int, datetime]:
-        facts = {**self._facts, "dag_id": self._run.dag_id, "run_id": self._run.run_id}
-        row = self._connection.execute(_OUTBOX["insert_merge"], facts).fetchone()
-        assert row is not None  # noqa: S101 - INSERT … RETURNING gives its row
-        return row[0], row[1]
+        merge_id, merged_at = one_row(self._connection, _OUTBOX["insert_merge"], self._run_facts)
+        return merge_id, merged_at
 
     def _ended_behind(self) -> bool:
         """Whether the run ended before it was caught up: then touched open windows are shown too."""
-        facts = {**self._facts, "dag_id": self._run.dag_id, "run_id": self._run.run_id}
-        return self._connection.execute(_OUTBOX["run_ended_behind"], facts).fetchone() == (True,)
+        return one_row(self._connection, _OUTBOX["run_ended_behind"], self._run_facts) == (True,)
 
     def _publish_output(self, output: TumblingWindow, touched: list[Touched], facts: dict[str, Any]) -> tuple[int, int]:
         tables = ResultTables(output, self._pipeline.fields)
@@ -129,11 +124,10 @@ class Merge:
             "batches": [item.batch_id for item in touched],
             "windows": [item.window_start for item in touched],
         }
-        row = self._connection.execute(tables.compose("publish_changes"), {**facts, **mine}).fetchone()
-        assert row is not None  # noqa: S101 - an aggregate gives its row
-        if row[0] and output.topic is not None:
+        revisions, corrections = one_row(self._connection, tables.compose("publish_changes"), {**facts, **mine})
+        if revisions and output.topic is not None:
             self._write_segments(output, output.topic.name, tables, facts["merge_id"])
-        return row[0], row[1]
+        return revisions, corrections
 
     def _write_segments(self, output: TumblingWindow, topic: str, tables: ResultTables, merge_id: int) -> None:
         for rows in self._revisions(tables, merge_id):

@@ -1,12 +1,13 @@
 """Connections to PostgreSQL, and waiting for its locks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
+from psycopg.sql import Composed
 
 from microbatch.errors import ConnectionLostError, PostgresUnreachableError
 from microbatch.sql import queries
@@ -82,6 +83,13 @@ def acquire(connection: Connection, query: LiteralString, parameters: dict[str, 
             connection.execute(_LEDGER["terminate_stuck_holders"], stuck)
         else:
             return
+
+
+def one_row(connection: Connection, query: LiteralString | Composed, parameters: Mapping[str, Any]) -> TupleRow:
+    """The row of a statement that always gives one: an aggregate, RETURNING, or what registration has inserted."""
+    row = connection.execute(query, parameters).fetchone()
+    assert row is not None  # noqa: S101 - see above
+    return row
 
 
 def _first_line(error: Exception) -> str:

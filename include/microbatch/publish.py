@@ -7,7 +7,7 @@ from microbatch.crash import crash_point
 from microbatch.errors import MessagesRefusedError
 from microbatch.merging import Merge, Merged
 from microbatch.pipeline import Pipeline
-from microbatch.postgres import Connection, acquire, connect
+from microbatch.postgres import Connection, acquire, connect, one_row
 from microbatch.registration import Registration, register
 from microbatch.runs import PublishSummary, Run
 from microbatch.sending import Sender
@@ -59,9 +59,7 @@ def _lock(connection: Connection, registration: Registration) -> None:
 
 
 def _waiting(connection: Connection, registration: Registration) -> int:
-    row = connection.execute(_OUTBOX["outbox_waiting"], {"pipeline_id": registration.pipeline_id}).fetchone()
-    assert row is not None  # noqa: S101 - an aggregate gives its row
-    return int(row[0])
+    return int(one_row(connection, _OUTBOX["outbox_waiting"], {"pipeline_id": registration.pipeline_id})[0])
 
 
 def _log(pipeline: Pipeline, merged: Merged) -> None:

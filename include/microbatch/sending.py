@@ -24,7 +24,7 @@ from microbatch.errors import CursorUnexplainedError, FencedError, OtherClusterE
 from microbatch.kafka import KAFKA_TIMEOUT_S, Broker, client_config, unreachable
 from microbatch.outbox import CURSOR, Cursor, OutMessage, Size, decode_segment, encode_segment, lot_end
 from microbatch.pipeline import Pipeline
-from microbatch.postgres import Connection
+from microbatch.postgres import Connection, one_row
 from microbatch.registration import Registration
 from microbatch.settings import Connections
 from microbatch.settling import FENCE_TIMEOUT_S, Group, open_group
@@ -67,6 +67,7 @@ class Sender:
         self._pipeline = pipeline
         self._registration = registration
         self._connections = connections
+        self._broker = Broker(connections)
         self._facts = {"pipeline_id": registration.pipeline_id}
         self._name = f"microbatch.{connections.deployment}.{pipeline.name}"
         self.sent = 0
@@ -82,7 +83,7 @@ class Sender:
         crash_point("publish.before_fence")
         try:
             self._producer = self._fence()
-            with open_group(self._name, self._connections) as group:
+            with open_group(self._name, self._connections, self._broker) as group:
                 self._settle(group)
                 self._send_lots(group)
         except KafkaException as error:
@@ -135,7 +136,7 @@ class Sender:
             )
 
     def _refuse_other_cluster(self) -> None:
-        found = Broker(self._connections).cluster_id()
+        found = self._broker.cluster_id()
         row = self._connection.execute(_OUTBOX["cluster_id"], self._facts).fetchone()
         if row != (found,):
             raise OtherClusterError(
@@ -147,9 +148,8 @@ class Sender:
 
     def _publisher(self) -> tuple[int, int | None]:
         """The last publication that is marked as sent, and the last one that was about to be."""
-        row = self._connection.execute(_OUTBOX["publisher"], self._facts).fetchone()
-        assert row is not None  # noqa: S101 - registration has inserted it
-        return row[0], row[1]
+        cursor, intent, _ = one_row(self._connection, _OUTBOX["publisher"], self._facts)
+        return cursor, intent
 
     # -- intend, send, mark ----------------------------------------------------------------------------------------
 

@@ -24,9 +24,9 @@ TAIL_OFFSETS: Final = 1_000
 class Group:
     """The consumer group of a pipeline, which has no members: it only keeps positions and the cursor."""
 
-    def __init__(self, consumer: Consumer, connections: Connections) -> None:
+    def __init__(self, consumer: Consumer, broker: Broker) -> None:
         self._consumer = consumer
-        self._broker = Broker(connections)
+        self._broker = broker
 
     def metadata(self) -> Any:
         """What `send_offsets_to_transaction` needs of a group."""
@@ -72,7 +72,7 @@ class Group:
 
 
 @contextmanager
-def open_group(name: str, connections: Connections) -> Iterator[Group]:
+def open_group(name: str, connections: Connections, broker: Broker) -> Iterator[Group]:
     """The group of that name; its consumer is closed at the end.
 
     It never subscribes, for then its offsets would expire after the consumer has left. Only with
@@ -88,7 +88,7 @@ def open_group(name: str, connections: Connections) -> Iterator[Group]:
     }
     consumer = Consumer(client_config(connections, **config))
     try:
-        yield Group(consumer, connections)
+        yield Group(consumer, broker)
     finally:
         consumer.close()
 
