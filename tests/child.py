@@ -19,10 +19,11 @@ from microbatch.consume import consume
 from microbatch.crash import MICROBATCH_CRASH
 from microbatch.errors import MicrobatchError, TransientError
 from microbatch.publish import publish
+from microbatch.renaming import rename
 from microbatch.runs import Run
 from microbatch.sql import queries
 
-Task = Literal["consume", "publish", "run"]
+Task = Literal["consume", "publish", "run", "rename"]
 Protection = Literal["shard lock", "publish lock", "fencing", "settling"]
 
 
@@ -32,7 +33,7 @@ class Order(msgspec.Struct, frozen=True):
     Attributes:
         world: its pipeline and connections.
         run: who it is.
-        task: one task of the run, or all of them, as a DAG does it.
+        task: one task of the run, or all of them, as a DAG does it; or to rename `sales` to the world's pipeline.
         shards: which ones consume works on; empty: all.
         crash: the value of MICROBATCH_CRASH; empty: nothing happens.
         constants: of the engine's modules, to be changed: `{"postgres.IDLE_SESSION_S": 5}`.
@@ -109,6 +110,8 @@ def work(order: Order, answer: Connection) -> None:
 
 def _carry_out(order: Order) -> int:
     pipeline, connections = order.world.pipeline, order.world.connections
+    if order.task == "rename":
+        rename("sales", pipeline, connections)
     if order.task in ("consume", "run"):
         for shard in order.shards or range(pipeline.shards):
             consume(pipeline, shard, order.run, connections)

@@ -36,7 +36,7 @@ def check(world: World, *, settled: bool = True) -> Report:
 
 def look(world: World, *, settled: bool = True, patience_s: float = 5.0) -> Report:
     """The report of the independent check, to be judged by the test itself."""
-    connections = world.connections
+    connections, transform = world.connections, world.pipeline.transform
     return recount.check(
         world.pipeline.name,
         connections.bootstrap,
@@ -44,6 +44,7 @@ def look(world: World, *, settled: bool = True, patience_s: float = 5.0) -> Repo
         connections.deployment,
         settled,
         patience_s=patience_s,
+        transform=transform.function if transform else None,
     )
 
 

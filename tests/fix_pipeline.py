@@ -90,7 +90,10 @@ class World(msgspec.Struct, frozen=True):
 
     def run(self, minute: int | None = 0, run_id: str = "") -> tuple[list[ConsumeSummary], PublishSummary]:
         """One whole run, consume of every shard and publish, as a DAG does it."""
-        run = self.run_of(minute, run_id)
+        return self.run_as(self.run_of(minute, run_id))
+
+    def run_as(self, run: Run) -> tuple[list[ConsumeSummary], PublishSummary]:
+        """One whole run, as it is given."""
         consumed = [consume(self.pipeline, shard, run, self.connections) for shard in range(self.pipeline.shards)]
         return consumed, publish(self.pipeline, run, self.connections)
 

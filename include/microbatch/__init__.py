@@ -1,16 +1,25 @@
 """Windowed aggregates from Kafka to Postgres, exactly once, with Airflow as the only engine to run."""
 
-from microbatch.event import EpochSeconds, Event
-from microbatch.measures import Count, Sum
-from microbatch.pipeline import KafkaTopic, Pipeline, PostgresTable, TumblingWindow
+from microbatch.event import EpochMillis, EpochSeconds, Event, Scale
+from microbatch.measures import Count, Max, Mean, Min, Sum
+from microbatch.outputs import KafkaTopic, Pairs, PostgresTable, Stream, Transform, TumblingWindow
+from microbatch.pipeline import Pipeline
 
 __all__ = [
     "Count",
+    "EpochMillis",
     "EpochSeconds",
     "Event",
     "KafkaTopic",
+    "Max",
+    "Mean",
+    "Min",
+    "Pairs",
     "Pipeline",
     "PostgresTable",
+    "Scale",
+    "Stream",
     "Sum",
+    "Transform",
     "TumblingWindow",
 ]

@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from types import FrameType
@@ -17,15 +17,15 @@ import msgspec
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, XComArg, get_current_context, task
 from airflow.sdk.bases.timetable import BaseTimetable
 from airflow.sdk.exceptions import AirflowFailException
-from airflow.sdk.types import DagRunProtocol
 
 from microbatch.airflow_connections import connections
 from microbatch.airflow_docs import documentation
+from microbatch.airflow_params import run_of, run_params
 from microbatch.clock import Clock
 from microbatch.errors import ShardsFailedError, TerminalError
 from microbatch.metrics import Sample, of_consume, of_publish
 from microbatch.pipeline import Pipeline
-from microbatch.runs import Run
+from microbatch.runs import ConsumeSummary, Run
 
 log: Final = logging.getLogger("microbatch")
 
@@ -37,6 +37,10 @@ START_DATE: Final = datetime(2020, 1, 1, tzinfo=UTC)
 # not repeat it, for our own last line says it.
 _QUIET: Final[dict[str, Any]] = {"multiple_outputs": False, "show_return_value_in_logs": False}
 
+# What Airflow shows instead of a shard's number: its partitions, once the task knows them.
+_SHARD_NAME: Final = "{{ partitions | default('shard ' ~ task.op_kwargs['shard']) }}"
+_NAMED_PARTITIONS: Final = 8
+
 # A plain cron string would give runs an empty data interval; this one gives [m, m + 1 minute).
 every_minute: Final = CronDataIntervalTimetable("* * * * *", timezone="UTC")
 
@@ -47,20 +51,22 @@ def as_dag(pipeline: Pipeline, schedule: BaseTimetable) -> DAG:
     Its page in the UI begins with the docstring of the file that calls this.
     """
     docstring = sys._getframe(1).f_globals.get("__doc__")
+    # Nothing else ends a task that is stopped (SIGSTOP): its supervisor's heartbeats go on.
+    # docs/decisions/0002-dagrun-timeout.md has what it does to long runs.
+    timeout = pipeline.run_budget + timedelta(minutes=5)
     with DAG(
         pipeline.name,
         description=pipeline.description or None,
-        doc_md=documentation(pipeline, docstring),
+        doc_md=documentation(pipeline, docstring, timeout),
         tags=[TAG],
+        params=run_params(),
         schedule=schedule,
         start_date=START_DATE,
         # Any run catches up with the topic, so the intervals of a pause need no runs of their own.
         catchup=False,
         # A second run could only wait for the locks of the first.
         max_active_runs=1,
-        # Nothing else ends a task that is stopped (SIGSTOP): its supervisor's heartbeats go on.
-        # docs/decisions/0002-dagrun-timeout.md has what it does to long runs.
-        dagrun_timeout=pipeline.run_budget + timedelta(minutes=5),
+        dagrun_timeout=timeout,
         default_args={
             # The next run goes on in any case; a few quick tries are for a lost worker or a restarted broker.
             "retries": 3,
@@ -72,12 +78,13 @@ def as_dag(pipeline: Pipeline, schedule: BaseTimetable) -> DAG:
 
 
 def _consume(pipeline: Pipeline) -> XComArg:
-    @task(task_id="consume", inlets=[topic_asset(pipeline.source.name)], **_QUIET)
+    @task(task_id="consume", inlets=[topic_asset(pipeline.source.name)], map_index_template=_SHARD_NAME, **_QUIET)
     def consume_shard(shard: int) -> dict[str, Any]:
         from microbatch.consume import consume  # noqa: PLC0415
 
         with task_manners():
             summary = consume(pipeline, shard, current_run(), connections())
+        name_after_partitions(summary)
         log.info(summary.describe())
         emit(of_consume(summary), pipeline)
         return {
@@ -123,8 +130,25 @@ def table_asset(name: str) -> Asset:
 
 
 def _results(pipeline: Pipeline) -> list[Asset]:
-    topics = [topic_asset(output.topic.name) for output in pipeline.outputs if output.topic]
-    return [*(table_asset(output.table) for output in pipeline.outputs), *topics]
+    tables = [table_asset(output.table) for output in pipeline.outputs if output.table]
+    return [*tables, *(topic_asset(output.topic.name) for output in pipeline.outputs if output.topic)]
+
+
+def name_after_partitions(summary: ConsumeSummary) -> None:
+    """Give this mapped task instance the name that `_SHARD_NAME` shows."""
+    context: Any = get_current_context()
+    context["partitions"] = partitions_name(summary.partitions)
+
+
+def partitions_name(partitions: Sequence[int]) -> str:
+    """Such as `partitions 0, 2`, short enough for Airflow's column and for a screen."""
+    if not partitions:
+        return "no partition"
+    if len(partitions) == 1:
+        return f"partition {partitions[0]}"
+    if len(partitions) <= _NAMED_PARTITIONS:
+        return f"partitions {', '.join(map(str, partitions))}"
+    return f"{len(partitions)} partitions: {', '.join(map(str, partitions[:3]))} … {partitions[-1]}"
 
 
 def emit(samples: Iterable[Sample], pipeline: Pipeline) -> None:
@@ -146,21 +170,13 @@ def emit(samples: Iterable[Sample], pipeline: Pipeline) -> None:
 
 
 def current_run() -> Run:
-    """The DAG run that this task belongs to; only a scheduled one has an interval that was meant."""
-    dag_run = get_current_context()["dag_run"]
-    return Run(
-        dag_id=dag_run.dag_id,
-        run_id=dag_run.run_id,
-        clear_number=dag_run.clear_number or 0,
-        interval=_interval(dag_run),
-    )
+    """What the DAG run that this task belongs to is to do.
 
-
-def _interval(dag_run: DagRunProtocol) -> tuple[datetime, datetime] | None:
-    start, end = dag_run.data_interval_start, dag_run.data_interval_end
-    if dag_run.run_type != "scheduled" or start is None or end is None:
-        return None
-    return start.astimezone(UTC), end.astimezone(UTC)
+    Raises:
+        RunParamsError: what its params ask for cannot be meant.
+    """
+    context = get_current_context()
+    return run_of(context["dag_run"], context["params"], Clock().now())
 
 
 def failed_shards() -> list[str]:

@@ -42,27 +42,66 @@ def lock_batch(connection: Connection, pipeline: Pipeline, registration: Registr
     Raises:
         OldDefinitionError: it is not.
     """
-    pipeline_id = registration.pipeline_id
-    slots = {"pipeline_id": pipeline_id, "shard": shard}
-    acquire(connection, _LEDGER["lock_definition_shared"], slots, pipeline_id)
-    refuse_old_definition(connection, pipeline, registration)
-    acquire(connection, _LEDGER["lock_shard"], slots, pipeline_id)
+    lock_definition(connection, pipeline, registration)
+    lock_shard(connection, registration, shard)
     crash_point("consume.after_locks")
 
 
+def lock_definition(connection: Connection, pipeline: Pipeline, registration: Registration) -> None:
+    """Share the definition's lock with others that write, and check that the definition is still ours.
+
+    Raises:
+        OldDefinitionError: it is not.
+    """
+    facts = {"pipeline_id": registration.pipeline_id}
+    acquire(connection, _LEDGER["lock_definition_shared"], facts, registration.pipeline_id)
+    refuse_old_definition(connection, pipeline, registration)
+
+
+def lock_shard(connection: Connection, registration: Registration, shard: int) -> None:
+    """Wait until no other batch of the shard is worked on."""
+    facts = {"pipeline_id": registration.pipeline_id, "shard": shard}
+    acquire(connection, _LEDGER["lock_shard"], facts, registration.pipeline_id)
+
+
 def refuse_old_definition(connection: Connection, pipeline: Pipeline, registration: Registration) -> None:
-    """Raise if the ledger has another definition by now; to be asked once the definition's lock is held.
+    """Raise if the ledger has another definition or name by now; to be asked once the definition's lock is held.
 
     Raises:
         OldDefinitionError: it has.
     """
     facts = {"pipeline_id": registration.pipeline_id}
     found = connection.execute(_LEDGER["definition_hash"], facts).fetchone()
-    if found != (registration.definition_hash,):
-        registered = found[0][:12] if found else "none"
+    if found != (pipeline.name, registration.definition_hash):
+        name, definition_hash = found or (pipeline.name, "none")
+        registered = definition_hash[:12] if name == pipeline.name else f"the name {name!r}"
         raise OldDefinitionError(
             pipeline=pipeline.name, declared=registration.definition_hash[:12], registered=registered
         )
+
+
+def interval_offsets(
+    broker: Broker, topic: str, ends: dict[int, Ends], interval: tuple[datetime, datetime]
+) -> dict[int, OffsetRange]:
+    """The offsets of an interval `[a, b)` in some partitions: from the first message at `a` or later to that at `b`.
+
+    If nothing is as young as `b`, they go to the last stable offset; if nothing is as young as `a`, they are empty
+    and lie at the end. An empty one is possible anywhere.
+
+    Args:
+        broker: is asked.
+        topic: the source.
+        ends: of the partitions that are meant.
+        interval: start and end, aware; Kafka's timestamps count.
+    """
+    starts, stops = (broker.offsets_at(topic, ends, moment) for moment in interval)
+    found = {}
+    for partition, at in ends.items():
+        start, stop = starts[partition], stops[partition]
+        start = at.high_watermark if start is None else start
+        stop = at.last_stable if stop is None else stop
+        found[partition] = OffsetRange(partition, start, max(start, stop))
+    return found
 
 
 def plan(
@@ -70,9 +109,18 @@ def plan(
     broker: Broker,
     pipeline: Pipeline,
     registration: Registration,
-    partitions: list[int],
+    wanted: dict[int, OffsetRange | None],
+    limit: int,
 ) -> list[OffsetRange]:
-    """What to read next: the uncovered offsets below the last stable offset, at most `max_records`.
+    """What to read next: uncovered offsets below the last stable offset, the lowest of each partition first.
+
+    Args:
+        connection: with the shard's lock held.
+        broker: is asked for the ends.
+        pipeline: whose source it is.
+        registration: of the pipeline.
+        wanted: by partition the offsets that are meant; None: all from `first_offset` on.
+        limit: the most offsets in a batch, at least 1.
 
     Raises:
         TopicTruncatedError: a partition ends before what is covered.
@@ -80,12 +128,12 @@ def plan(
     """
     # The ledger is read first: a high watermark that is asked for later cannot be below what it covers.
     covered = _highest_covered(connection, registration)
-    ends = broker.ends(pipeline.source.name, partitions)
-    for partition in partitions:
-        _refuse_truncated(pipeline, partition, covered.get(partition, 0), ends[partition])
-    uncovered = _uncovered(connection, registration, {p: ends[p].last_stable for p in partitions})
-    refuse_lost(pipeline, uncovered, ends)
-    return plan_ranges(uncovered, pipeline.max_records)
+    ends = broker.ends(pipeline.source.name, wanted)
+    for partition, at in ends.items():
+        _refuse_truncated(pipeline, partition, covered.get(partition, 0), at)
+    found = uncovered(connection, registration, wanted, {p: at.last_stable for p, at in ends.items()})
+    refuse_lost(pipeline, found, ends)
+    return plan_ranges(found, limit)
 
 
 def claim(
@@ -111,7 +159,7 @@ def claim(
         {
             "pipeline_id": registration.pipeline_id,
             "shard": shard,
-            "kind": "catch up",
+            "kind": run.mode,
             "dag_id": run.dag_id,
             "run_id": run.run_id,
             "interval_start": start,
@@ -170,12 +218,19 @@ def _highest_covered(connection: Connection, registration: Registration) -> dict
     return dict(connection.execute(_LEDGER["highest_covered"], facts).fetchall())
 
 
-def _uncovered(connection: Connection, registration: Registration, end_offsets: dict[int, int]) -> list[OffsetRange]:
+def uncovered(
+    connection: Connection,
+    registration: Registration,
+    wanted: dict[int, OffsetRange | None],
+    limits: dict[int, int],
+) -> list[OffsetRange]:
+    """What of the wanted offsets (None: all from `first_offset` on) below each partition's limit no batch has."""
     facts = {
         "pipeline_id": registration.pipeline_id,
         "topic_id": registration.topic_id,
-        "partitions": list(end_offsets),
-        "end_offsets": list(end_offsets.values()),
+        "partitions": list(wanted),
+        "start_offsets": [item.start if item else None for item in wanted.values()],
+        "end_offsets": [min(item.end, limits[p]) if item else limits[p] for p, item in wanted.items()],
     }
     rows = connection.execute(_LEDGER["uncovered"], facts).fetchall()
     return [OffsetRange(partition, start, end) for partition, start, end in rows]

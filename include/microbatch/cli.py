@@ -95,6 +95,14 @@ def consume(
 
 
 @app.command()
+def send(
+    topic: Annotated[str, typer.Argument(help="The topic; it is made if it does not exist.")],
+) -> None:
+    """Send the lines of standard input to a topic, a message each."""
+    print(f"{_module('cli_data').send(find_stack(), topic, sys.stdin.buffer):,} messages sent to {topic}")
+
+
+@app.command()
 def sql(
     statement: Annotated[str | None, typer.Argument(help="A statement; without one, psql opens.")] = None,
 ) -> None:
@@ -106,6 +114,38 @@ def sql(
         _module("cli_data").sql(find_stack(), statement)
 
 
+# -- watching pipelines (microbatch.cli_watch) ---------------------------------------------------------------
+
+OnePipeline = Annotated[str | None, typer.Argument(help="The name of a pipeline; without one, all.")]
+
+
+@app.command()
+def lag(pipeline: OnePipeline = None) -> None:
+    """Show how far each source partition is covered, beside what Kafka has now."""
+    _module("cli_watch").lag(find_stack(), pipeline)
+
+
+@app.command()
+def gaps(pipeline: OnePipeline = None) -> None:
+    """Show offsets that were stepped over: the next run reads them."""
+    _module("cli_watch").gaps(find_stack(), pipeline)
+
+
+@app.command()
+def freshness(pipeline: OnePipeline = None) -> None:
+    """Show from when and up to when pipelines are complete, and their last errors."""
+    _module("cli_watch").freshness(find_stack(), pipeline)
+
+
+@app.command()
+def watch(
+    pipeline: Annotated[str, typer.Argument(help="The name of a pipeline.")],
+    once: Annotated[bool, typer.Option("--once", help="Print it once, for pipes.")] = False,
+) -> None:
+    """Show a pipeline live, until Ctrl-C: newest results, lag, last batches, last error."""
+    _module("cli_watch").watch(find_stack(), pipeline, once=once)
+
+
 # -- running pipelines (microbatch.cli_engine) and producers -------------------------------------------------
 
 
@@ -113,10 +153,46 @@ def sql(
 def run(
     pipeline: Annotated[str, typer.Argument(help="The name of a pipeline.")],
     dags: Annotated[Path, typer.Option(help="The folder whose files declare it.")] = Path("dags"),
+    mode: Annotated[
+        str, typer.Option(help='"catch up" with all that is new, or "interval" or "reprocess" from --from to --to.')
+    ] = "catch up",
+    start: Annotated[
+        str | None, typer.Option("--from", help="Start of the interval, such as 2026-11-21T10:00:00Z.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="End of the interval, not included.")] = None,
+    max_records: Annotated[
+        int | None, typer.Option(help="Bounds a batch, instead of the pipeline's own bound.")
+    ] = None,
 ) -> None:
-    """Run a pipeline once, without Airflow: catch up with its source, then publish."""
+    """Run a pipeline once, without Airflow: read what its source has, then publish.
+
+    The modes: catch up reads all that no run has read yet. interval reads what the source got in an interval (by
+    Kafka's timestamps) and no run has read. reprocess redoes the batches that read what the source got in an interval.
+    """
     find_stack()
-    _module("cli_engine").run(pipeline, dags)
+    _module("cli_engine").run(pipeline, dags, mode=mode, start=start, end=end, max_records=max_records)
+
+
+@app.command()
+def rename(
+    old: Annotated[str, typer.Argument(help="The name that it has had so far.")],
+    new_name: Annotated[str, typer.Argument(metavar="NEW", help="The name that its file has now.")],
+    dags: Annotated[Path, typer.Option(help="The folder whose files declare it.")] = Path("dags"),
+) -> None:
+    """Rename a pipeline, after its name was changed in its file; what it has counted stays."""
+    find_stack()
+    _module("cli_engine").rename(old, new_name, dags)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Its name: lower-case letters, digits, _ and -.")],
+    dags: Annotated[Path, typer.Option(help="The folder for its file.")] = Path("dags"),
+    tests: Annotated[Path, typer.Option(help="The folder for its test.")] = Path("tests/pipelines"),
+) -> None:
+    """Begin a pipeline: write its file and a test, which pass as they are."""
+    for file in _module("cli_new").new(name, dags, tests):
+        print(file)
 
 
 with contextlib.suppress(ModuleNotFoundError):  # the wheel leaves the demo out

@@ -4,7 +4,8 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -18,43 +19,34 @@ from confluent_kafka import (
     KafkaError,
     KafkaException,
     Message,
+    Producer,
     TopicPartition,
 )
+from confluent_kafka.cimpl import NewTopic
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.types.string import TextLoader
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
 from microbatch.errors import (
     KafkaUnreachableError,
+    MessagesLostError,
     MicrobatchError,
     PostgresUnreachableError,
+    PsqlMissingError,
     SettingMissingError,
-    TerminalError,
+    StatementError,
+    TopicNotCreatedError,
+    TopicUnknownError,
 )
-from microbatch.kafka import Broker
+from microbatch.kafka import QUIET, Broker
+from microbatch.outputs import KafkaTopic
 from microbatch.postgres import where
 from microbatch.settings import Connections
 
 TIMEOUT_S = 10.0
-
-
-class TopicUnknownError(TerminalError):
-    """A topic that somebody wants to read does not exist."""
-
-    message = "topic {topic!r} does not exist on {bootstrap}; it has {known}"
-
-
-class StatementError(TerminalError):
-    """PostgreSQL refuses a statement."""
-
-    message = "PostgreSQL refuses it: {reason}"
-
-
-class PsqlMissingError(TerminalError):
-    """There is no psql to open."""
-
-    message = 'there is no psql here; give a statement instead: microbatch sql "select …"'
+QUEUE_MESSAGES = 50_000
 
 
 def check(at: dict[str, str]) -> int:
@@ -71,7 +63,7 @@ def check(at: dict[str, str]) -> int:
 
 def consume(at: dict[str, str], topic: str, *, live: bool, max_messages: int | None) -> None:
     """Print a topic's committed messages; without `live`, from its beginning to its present end."""
-    bootstrap = _needed(at, "KAFKA_BOOTSTRAP_SERVERS")
+    bootstrap = needed(at, "KAFKA_BOOTSTRAP_SERVERS")
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -94,13 +86,52 @@ def consume(at: dict[str, str], topic: str, *, live: bool, max_messages: int | N
         consumer.close()
 
 
+def send(at: dict[str, str], topic: str, lines: Iterable[bytes]) -> int:
+    """Send lines to a topic, which is made if it does not exist; empty ones are left out. Returns how many were sent.
+
+    Raises:
+        KafkaUnreachableError, TopicNotCreatedError: nothing was sent.
+        MessagesLostError: some were not taken.
+    """
+    bootstrap = needed(at, "KAFKA_BOOTSTRAP_SERVERS")
+    _ensure_topic(topic, Broker(Connections({"bootstrap.servers": bootstrap}, "", "send")))
+    producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, **QUIET})
+    count = 0
+    lost: list[str] = []
+
+    def delivered(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            lost.append(error.str())
+
+    for line in lines:
+        if message := line.rstrip(b"\r\n"):
+            while len(producer) > QUEUE_MESSAGES:
+                producer.poll(0.1)
+            producer.produce(topic, message, on_delivery=delivered)
+            count += 1
+    left = producer.flush(TIMEOUT_S)
+    if left or lost:
+        reason = lost[0] if lost else "no answer"
+        raise MessagesLostError(topic=topic, count=len(lost) + left, total=count, reason=reason)
+    return count
+
+
+def _ensure_topic(topic: str, broker: Broker) -> None:
+    try:
+        if broker.topic(topic) is None:
+            # As many partitions as a pipeline's topic gets, and the broker's default replication factor.
+            broker.create([NewTopic(topic, num_partitions=KafkaTopic(topic).partitions, replication_factor=-1)])
+    except KafkaException as error:
+        raise TopicNotCreatedError(topic=topic, reason=error.args[0].str()) from error
+
+
 def sql(at: dict[str, str], statement: str) -> None:
     """Print a statement's rows as a table."""
-    with _connect(_needed(at, "POSTGRES_DSN")) as connection:
-        try:
-            cursor = connection.execute(statement)
-        except psycopg.Error as error:
-            raise StatementError(reason=str(error).strip()) from error
+    with ask(at) as connection:
+        # As the server writes them: Python has no infinite times.
+        for kind in ("timestamptz", "timestamp", "date"):
+            connection.adapters.register_loader(kind, TextLoader)
+        cursor = connection.execute(statement.encode())
         if cursor.description is None:
             print(cursor.statusmessage)
             return
@@ -112,16 +143,48 @@ def sql(at: dict[str, str], statement: str) -> None:
     print(f"({table.row_count} rows)")
 
 
+@contextmanager
+def ask(at: dict[str, str]) -> Iterator[psycopg.Connection]:
+    """A session of the role that only reads; each statement is its own transaction, times are UTC.
+
+    Raises:
+        SettingMissingError, PostgresUnreachableError: there is none to be had.
+        StatementError: PostgreSQL refuses a statement.
+    """
+    dsn = needed(at, "POSTGRES_DSN")
+    try:
+        connection = psycopg.connect(dsn, autocommit=True, connect_timeout=int(TIMEOUT_S), options="-c timezone=UTC")
+    except psycopg.OperationalError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PostgresUnreachableError(where=where(dsn), reason=reason) from error
+    with connection:
+        try:
+            yield connection
+        except psycopg.Error as error:
+            raise StatementError(reason=str(error).strip()) from error
+
+
+def needed(at: dict[str, str], name: str) -> str:
+    """A variable that says where something is.
+
+    Raises:
+        SettingMissingError: it is not known.
+    """
+    if name not in at:
+        raise SettingMissingError(setting=name, remedy="start the embedded stack (`make up`), or set it yourself")
+    return at[name]
+
+
 def become_psql(at: dict[str, str], binaries: Path | None) -> None:
     """Replace this process by psql: the embedded one, else the system's.
 
     psql gets the password by the environment: its arguments are for everybody to see.
     """
-    parts = conninfo_to_dict(_needed(at, "POSTGRES_DSN"))
+    parts = conninfo_to_dict(needed(at, "POSTGRES_DSN"))
     password = str(parts.pop("password", "") or "")
     psql = shutil.which("psql", path=str(binaries)) or shutil.which("psql")
     if psql is None:
-        raise PsqlMissingError
+        raise PsqlMissingError(program="psql")
     os.execve(psql, [psql, make_conninfo("", **parts)], {**os.environ, "PGPASSWORD": password})  # noqa: S606
 
 
@@ -172,27 +235,12 @@ def _partitions(consumer: Consumer, bootstrap: str, topic: str) -> list[int]:
 
 
 def _look_at_kafka(at: dict[str, str]) -> str:
-    bootstrap = _needed(at, "KAFKA_BOOTSTRAP_SERVERS")
+    bootstrap = needed(at, "KAFKA_BOOTSTRAP_SERVERS")
     cluster = Broker(Connections({"bootstrap.servers": bootstrap}, "", "check")).cluster_id()
     return f"Kafka at {bootstrap}: cluster {cluster}"
 
 
 def _look_at_postgres(at: dict[str, str]) -> str:
-    dsn = _needed(at, "POSTGRES_DSN")
-    with _connect(dsn) as connection:
+    with ask(at) as connection:
         found: Any = connection.execute("select current_user, current_setting('server_version')").fetchone()
-    return f"PostgreSQL at {where(dsn)}: version {found[1]}, role {found[0]}"
-
-
-def _connect(dsn: str) -> psycopg.Connection:
-    try:
-        return psycopg.connect(dsn, autocommit=True, connect_timeout=int(TIMEOUT_S))
-    except psycopg.OperationalError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise PostgresUnreachableError(where=where(dsn), reason=reason) from error
-
-
-def _needed(at: dict[str, str], name: str) -> str:
-    if name not in at:
-        raise SettingMissingError(setting=name, remedy="start the embedded stack (`make up`), or set it yourself")
-    return at[name]
+    return f"PostgreSQL at {where(needed(at, 'POSTGRES_DSN'))}: version {found[1]}, role {found[0]}"

@@ -4,232 +4,68 @@ Before its commit nothing has happened, after it everything has; so a crash need
 """
 
 import logging
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
 import msgspec
-import psycopg
-from psycopg.types.json import Jsonb
 
-from microbatch.claiming import claim, lock_batch, plan, refuse_lost
+from microbatch.batching import Attempt, Task, covering, fill, log_batch, record_failure
+from microbatch.claiming import claim, interval_offsets, lock_batch, plan, refuse_lost, uncovered
 from microbatch.clock import Clock
-from microbatch.computing import Contributions
 from microbatch.crash import crash_point
-from microbatch.decoding import Decoder, Message
-from microbatch.errors import MicrobatchError, ReadFailedError, TopicRecreatedError
+from microbatch.errors import OpenTransactionError
 from microbatch.kafka import Broker
 from microbatch.pipeline import Pipeline
-from microbatch.postgres import IDLE_IN_TRANSACTION_S, Connection, connect
-from microbatch.ranges import OffsetRange, shard_partitions
-from microbatch.reading import Reader, open_reader
-from microbatch.registration import Registration, register
-from microbatch.runs import BatchSummary, ConsumeSummary, Run
+from microbatch.postgres import connect, one_row
+from microbatch.ranges import OffsetRange
+from microbatch.reading import open_reader
+from microbatch.redoing import redo
+from microbatch.registration import margin, register
+from microbatch.runs import BatchSummary, ConsumeSummary, Coverage, Run
 from microbatch.settings import Connections
 from microbatch.sql import queries
-from microbatch.storing import BatchStore
+from microbatch.storing import open_batch
 
 log: Final = logging.getLogger("microbatch")
 _LEDGER: Final = queries("ledger")
-_KEEP_ALIVE_S: Final = IDLE_IN_TRANSACTION_S / 6
 
 
 class Look(msgspec.Struct, frozen=True):
-    """What the run saw after its grace, once.
+    """What the run saw of its partitions, once, and what it makes of it.
 
     Attributes:
-        ends: the looked-at end (high watermark) of each partition of the shard.
-        caught_up_to: the time up to which a partition is caught up, once nothing below its end is uncovered.
+        at: when it looked.
+        ends: the high watermark of each partition of the shard: its looked-at end.
+        wanted: the offsets that it is to read; None: all from `first_offset` on, as far as can be read.
+        until: it has read all once nothing of what is wanted is uncovered below this offset of each partition.
+        caught_up_to: the time up to which a partition is caught up, once nothing below its looked-at end is
+            uncovered; None: this run does not say.
     """
 
+    at: datetime
     ends: dict[int, int]
-    caught_up_to: datetime
+    wanted: dict[int, OffsetRange | None]
+    until: dict[int, int]
+    caught_up_to: datetime | None
 
 
-class Consume:
-    """One consume task: a pipeline's shard, worked on by one run."""
+class Progress(msgspec.Struct, frozen=True):
+    """How far a run got.
 
-    def __init__(self, pipeline: Pipeline, shard: int, run: Run, connections: Connections, clock: Clock) -> None:
-        self._pipeline = pipeline
-        self._shard = shard
-        self._run = run
-        self._connections = connections
-        self._clock = clock
-        self._broker = Broker(connections)
-        self._decoder = Decoder(pipeline)
-        self._store: BatchStore | None = None
+    Attributes:
+        batches: that it has made.
+        left: what it was to read and did not.
+        is_blocked: another producer's open transaction keeps it from going on, not its budget.
+    """
 
-    def catch_up(self) -> ConsumeSummary:
-        """Read all that is uncovered, batch by batch, until caught up or the run's budget is spent."""
-        with connect(self._connections.postgres, f"{self._pipeline.name} consume") as connection:
-            registration = register(self._pipeline, self._connections, connection)
-            if self._completed_before(connection, registration):
-                log.info("%s: this run has completed already, nothing to do", self._pipeline.name)
-                return ConsumeSummary(self._shard, [], behind=0, completed_before=True)
-            look = self._look(registration)
-            with open_reader(self._pipeline.source.name, self._connections) as reader:
-                batches, behind = self._batches(connection, registration, look, reader)
-            crash_point("consume.before_run_completed")
-            self._complete(connection, registration, behind)
-        return ConsumeSummary(self._shard, batches, behind)
+    batches: list[BatchSummary]
+    left: list[OffsetRange]
+    is_blocked: bool
 
-    def _look(self, registration: Registration) -> Look:
-        """Wait for the grace, then ask for the high watermarks: what comes later is the next run's."""
-        grace, interval = self._pipeline.grace, self._run.interval
-        if interval is not None:
-            until = interval[1] + grace
-            self._clock.wait_until(until, lambda s: log.info("waiting %.1f s, until %s", s, until))
-        caught_up_to = interval[1] if interval is not None else self._clock.now() - grace
-        partitions = shard_partitions(self._shard, self._pipeline.shards, registration.partitions)
-        ends = self._broker.ends(self._pipeline.source.name, partitions)
-        return Look({partition: ends[partition].high_watermark for partition in partitions}, caught_up_to)
-
-    def _batches(
-        self, connection: Connection, registration: Registration, look: Look, reader: Reader
-    ) -> tuple[list[BatchSummary], int]:
-        """The batches of this run, and how many offsets below the looked-at ends are still uncovered."""
-        deadline_s = self._clock.monotonic_s() + self._pipeline.run_budget.total_seconds()
-        batches: list[BatchSummary] = []
-        while True:
-            batch, behind = self._batch(connection, registration, look, reader)
-            if batch is not None:
-                batches.append(batch)
-                self._log(batch)
-            if not behind:
-                return batches, 0
-            if batch is None:
-                log.warning(
-                    "%s: %d offsets cannot be read yet: another producer's transaction is open below them",
-                    self._pipeline.name,
-                    behind,
-                )
-                return batches, behind
-            if self._clock.monotonic_s() > deadline_s:
-                log.warning(
-                    "%s: %d messages behind after %s; the next run goes on",
-                    self._pipeline.name,
-                    behind,
-                    self._pipeline.run_budget,
-                )
-                return batches, behind
-            crash_point("consume.between_batches")
-
-    def _batch(
-        self, connection: Connection, registration: Registration, look: Look, reader: Reader
-    ) -> tuple[BatchSummary | None, int]:
-        """One batch, whole, or nothing of it; None if there is nothing to read."""
-        started_s = self._clock.monotonic_s()
-        ranges: list[OffsetRange] = []
-        self._store = None
-        try:
-            with connection.transaction():
-                lock_batch(connection, self._pipeline, registration, self._shard)
-                ranges = plan(connection, self._broker, self._pipeline, registration, list(look.ends))
-                batch = self._read_and_store(connection, registration, reader, ranges) if ranges else None
-                behind = self._advance(connection, registration, look)
-                crash_point("consume.before_commit")
-        except Exception as error:
-            self._record_failure(registration, ranges, error)
-            raise
-        crash_point("consume.after_commit")
-        if batch is None:
-            return None, behind
-        return msgspec.structs.replace(batch, seconds=self._clock.monotonic_s() - started_s), behind
-
-    def _read_and_store(
-        self, connection: Connection, registration: Registration, reader: Reader, ranges: list[OffsetRange]
-    ) -> BatchSummary:
-        claimed = claim(connection, self._pipeline, registration, self._shard, self._run, ranges)
-        self._store = store = BatchStore(connection, self._pipeline, registration, claimed)
-        spoken_s = self._clock.monotonic_s()
-        with Contributions(self._pipeline) as contributions:
-            for item, messages in self._read(reader, registration, ranges):
-                decoded = self._decoder.decode(messages)
-                contributions.add(decoded)
-                store.add(item, decoded)
-                crash_point("consume.reading")
-                if self._clock.monotonic_s() - spoken_s > _KEEP_ALIVE_S:
-                    # A batch that works is never idle for the server, however long it only reads.
-                    connection.execute("select 1")
-                    spoken_s = self._clock.monotonic_s()
-            self._look_again(registration, ranges)
-            windows = store.finish(contributions)
-        return BatchSummary(claimed.batch_id, ranges, store.messages, store.rejected, windows, 0.0)
-
-    def _read(
-        self, reader: Reader, registration: Registration, ranges: list[OffsetRange]
-    ) -> Iterator[tuple[OffsetRange, list[Message]]]:
-        """The messages of the ranges; what retention takes away while we read gets its own error."""
-        try:
-            yield from reader.read(ranges)
-        except ReadFailedError:
-            self._look_again(registration, ranges)
-            raise
-
-    def _look_again(self, registration: Registration, ranges: list[OffsetRange]) -> None:
-        """What was deleted while we read was perhaps not read: then nothing of the batch counts."""
-        topic = self._pipeline.source.name
-        found = self._broker.topic(topic)
-        if found is None or found.topic_id != registration.topic_id:
-            raise TopicRecreatedError(
-                topic=topic, found=found.topic_id if found else "none", registered=registration.topic_id
-            )
-        ends = self._broker.ends(topic, {item.partition for item in ranges})
-        refuse_lost(self._pipeline, ranges, ends)
-
-    def _advance(self, connection: Connection, registration: Registration, look: Look) -> int:
-        """Write how far the partitions are covered; returns how many offsets below their ends are not."""
-        facts = {
-            "pipeline_id": registration.pipeline_id,
-            "topic_id": registration.topic_id,
-            "partitions": list(look.ends),
-            "looked_at_ends": list(look.ends.values()),
-            "caught_up_to": look.caught_up_to,
-        }
-        connection.execute(_LEDGER["lock_progress"], facts)
-        rows = connection.execute(_LEDGER["advance_progress"], facts).fetchall()
-        return sum(max(0, looked_at_end - covered_until) for _, covered_until, looked_at_end in rows)
-
-    def _completed_before(self, connection: Connection, registration: Registration) -> bool:
-        return connection.execute(_LEDGER["run_completed"], self._run_facts(registration)).fetchone() is not None
-
-    def _complete(self, connection: Connection, registration: Registration, behind: int) -> None:
-        connection.execute(_LEDGER["complete_run"], {**self._run_facts(registration), "behind": behind})
-
-    def _run_facts(self, registration: Registration) -> dict[str, object]:
-        return {
-            "pipeline_id": registration.pipeline_id,
-            "dag_id": self._run.dag_id,
-            "run_id": self._run.run_id,
-            "shard": self._shard,
-            "clear_number": self._run.clear_number,
-        }
-
-    def _record_failure(self, registration: Registration, ranges: list[OffsetRange], error: Exception) -> None:
-        """A row for `freshness`, after the rollback, if Postgres can take it."""
-        facts = {
-            **self._run_facts(registration),
-            "ranges": Jsonb([msgspec.to_builtins(item) for item in ranges]),
-            "messages": self._store.messages if self._store else 0,
-            "rejected": self._store.rejected if self._store else 0,
-            "error": f"{type(error).__name__}: {error}".replace("\0", ""),
-        }
-        try:
-            with connect(self._connections.postgres, f"{self._pipeline.name} failure") as connection:
-                connection.execute(_LEDGER["insert_failure"], facts)
-        except (psycopg.Error, MicrobatchError) as lost:
-            log.warning("%s: the failure could not be recorded: %s", self._pipeline.name, lost)
-
-    def _log(self, batch: BatchSummary) -> None:
-        log.info(
-            "batch %d: %d messages from %s, %d rejected, %d windows, in %.2f s",
-            batch.batch_id,
-            batch.messages,
-            ", ".join(map(str, batch.ranges)),
-            batch.rejected,
-            batch.windows,
-            batch.seconds,
-        )
+    @property
+    def behind(self) -> int:
+        """How many offsets are left."""
+        return sum(item.size for item in self.left)
 
 
 def consume(
@@ -240,4 +76,178 @@ def consume(
     Raises:
         MicrobatchError: terminal or transient; what was committed before it stays, the rest never happened.
     """
-    return Consume(pipeline, shard, run, connections, clock or Clock()).catch_up()
+    with connect(connections.postgres, f"{pipeline.name} consume") as connection:
+        registration = register(pipeline, connections, connection)
+        with open_reader(pipeline.source.name, connections) as reader:
+            task = Task(
+                pipeline=pipeline,
+                shard=shard,
+                run=run,
+                registration=registration,
+                connections=connections,
+                connection=connection,
+                broker=Broker(connections),
+                reader=reader,
+                clock=clock or Clock(),
+            )
+            return _work(task)
+
+
+def _work(task: Task) -> ConsumeSummary:
+    """What there is to do for this run, in this life of it."""
+    (completed,) = one_row(task.connection, _LEDGER["run_completed"], task.run_facts)
+    if completed is not None and completed >= task.run.clear_number:
+        log.info("%s: this run has completed already, nothing to do", task.pipeline.name)
+        return ConsumeSummary(task.shard, [], behind=0, completed_before=True, partitions=task.partitions)
+    if completed is not None or task.run.mode == "reprocess":
+        return redo(task, completed)
+    if task.run.mode == "interval" and task.run.interval is not None:
+        return _read_interval(task, task.run.interval)
+    return _catch_up(task)
+
+
+def _catch_up(task: Task) -> ConsumeSummary:
+    """Read all that is uncovered, batch by batch, until caught up or the run's budget is spent."""
+    look = _look(task)
+    deadline_s = task.clock.monotonic_s() + task.pipeline.run_budget.total_seconds()
+    progress = _read(task, look, deadline_s)
+    if progress.is_blocked:
+        log.warning(
+            "%s: %d offsets cannot be read yet: another producer's transaction is open below them",
+            task.pipeline.name,
+            progress.behind,
+        )
+    elif progress.left:
+        log.warning(
+            "%s: %d messages behind after %s; the next run goes on",
+            task.pipeline.name,
+            progress.behind,
+            task.pipeline.run_budget,
+        )
+    task.complete(progress.behind)
+    return ConsumeSummary(task.shard, progress.batches, progress.behind, partitions=task.partitions)
+
+
+def _look(task: Task) -> Look:
+    """Wait for the grace, then ask for the high watermarks: what comes later is the next run's."""
+    grace, interval = task.pipeline.grace, task.run.interval
+    if interval is not None:
+        until = interval[1] + grace
+        task.clock.wait_until(until, lambda s: log.info("waiting %.1f s, until %s", s, until))
+    at = task.clock.now()
+    found = task.broker.ends(task.pipeline.source.name, task.partitions)
+    ends = {partition: found[partition].high_watermark for partition in task.partitions}
+    caught_up_to = interval[1] if interval is not None else at - grace
+    return Look(at, ends, dict.fromkeys(ends), until=ends, caught_up_to=caught_up_to)
+
+
+def _read_interval(task: Task, interval: tuple[datetime, datetime]) -> ConsumeSummary:
+    """Read all that is uncovered of an interval, whatever the budget, and extend what is complete down to it.
+
+    Raises:
+        OpenTransactionError: not all can be read yet; what could be is stored.
+    """
+    at = task.clock.now()
+    ends = task.broker.ends(task.pipeline.source.name, task.partitions)
+    wanted = interval_offsets(task.broker, task.pipeline.source.name, ends, interval)
+    look = Look(
+        at,
+        ends={partition: end.high_watermark for partition, end in ends.items()},
+        wanted=dict(wanted),
+        until={partition: item.end for partition, item in wanted.items()},
+        caught_up_to=None,
+    )
+    progress = _read(task, look, deadline_s=None)
+    if progress.left:
+        first = progress.left[0]
+        raise OpenTransactionError(
+            pipeline=task.pipeline.name,
+            offsets=progress.behind,
+            first=f"{task.pipeline.source.name}[{first.partition}] {first.start}",
+        )
+    coverage = None
+    if not progress.batches:
+        coverage = Coverage.of([batch_id for batch_id, _ in covering(task, wanted.values())])
+        log.info("%s: %s", task.pipeline.name, coverage.describe())
+    with task.connection.transaction():
+        # What begins at the low watermark may have begun before it: retention leaves no trace of that.
+        whole = {
+            p: item for p, item in wanted.items() if not ends[p].low_watermark or item.start > ends[p].low_watermark
+        }
+        _reach_back(task, whole, interval[0])
+        task.complete(behind=0)
+    return ConsumeSummary(
+        task.shard, progress.batches, behind=0, work="interval", partitions=task.partitions, coverage=coverage
+    )
+
+
+def _reach_back(task: Task, wanted: dict[int, OffsetRange], start: datetime) -> None:
+    """Partitions of which nothing from the interval's start to `first_offset` is uncovered are complete from there."""
+    facts = {
+        **task.source_facts,
+        "partitions": list(wanted),
+        "start_offsets": [item.start for item in wanted.values()],
+        "complete_from": start + margin(task.pipeline),
+    }
+    task.connection.execute(_LEDGER["lock_progress"], facts)
+    task.connection.execute(_LEDGER["reach_back"], facts)
+
+
+def _read(task: Task, look: Look, deadline_s: float | None) -> Progress:
+    """Batch after batch, until all is read, or nothing can be, or the deadline (of the clock) has passed."""
+    batches: list[BatchSummary] = []
+    while True:
+        batch, left = _batch(task, look)
+        if batch is not None:
+            batches.append(batch)
+            log_batch(batch, "")
+        out_of_time = deadline_s is not None and task.clock.monotonic_s() > deadline_s
+        if not left or batch is None or out_of_time:
+            return Progress(batches, left, is_blocked=bool(left) and batch is None)
+        crash_point("consume.between_batches")
+
+
+def _batch(task: Task, look: Look) -> tuple[BatchSummary | None, list[OffsetRange]]:
+    """One batch, whole, or nothing of it; None if there is nothing to read. And what is left to read."""
+    started_s = task.clock.monotonic_s()
+    attempt = Attempt()
+    batch_id, windows = 0, 0
+    try:
+        with task.connection.transaction():
+            lock_batch(task.connection, task.pipeline, task.registration, task.shard)
+            limit = task.run.max_records or task.pipeline.max_records
+            attempt.ranges = plan(task.connection, task.broker, task.pipeline, task.registration, look.wanted, limit)
+            if attempt.ranges:
+                batch_id, windows = _claim_and_store(task, attempt)
+            _advance(task, look)
+            left = uncovered(task.connection, task.registration, look.wanted, look.until)
+            crash_point("consume.before_commit")
+    except Exception as error:
+        record_failure(task, attempt, error)
+        raise
+    crash_point("consume.after_commit")
+    if not attempt.ranges:
+        return None, left
+    return attempt.summary(batch_id, windows, task.clock.monotonic_s() - started_s), left
+
+
+def _claim_and_store(task: Task, attempt: Attempt) -> tuple[int, int]:
+    """The batch and the number of its windows."""
+    claimed = claim(task.connection, task.pipeline, task.registration, task.shard, task.run, attempt.ranges)
+    with open_batch(task.connection, task.pipeline, task.registration, claimed) as store:
+        attempt.store = store
+        fill(task, claimed, store, lambda ends: refuse_lost(task.pipeline, claimed.ranges, ends))
+        return claimed.batch_id, store.finish()
+
+
+def _advance(task: Task, look: Look) -> None:
+    """Write how far the partitions are covered, and what was seen of them."""
+    facts = {
+        **task.source_facts,
+        "partitions": list(look.ends),
+        "looked_at_ends": list(look.ends.values()),
+        "looked_at": look.at,
+        "caught_up_to": look.caught_up_to,
+    }
+    task.connection.execute(_LEDGER["lock_progress"], facts)
+    task.connection.execute(_LEDGER["advance_progress"], facts)

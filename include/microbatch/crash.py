@@ -21,6 +21,8 @@ CrashPoint = Literal[
     "consume.after_commit",
     "consume.between_batches",
     "consume.before_run_completed",
+    "redo.after_lock",
+    "redo.before_commit",
     "publish.after_lock",
     "publish.after_closing",
     "publish.after_take",
@@ -36,6 +38,9 @@ CrashPoint = Literal[
     "publish.after_kafka_commit",
     "publish.after_mark",
     "publish.before_renew",
+    "rename.after_sent",
+    "rename.after_cursor",
+    "rename.after_renamed",
 ]
 
 CRASH_POINTS: Final[tuple[CrashPoint, ...]] = get_args(CrashPoint)

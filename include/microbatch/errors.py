@@ -68,6 +68,51 @@ class CheckoutNeededError(TerminalError):
     message = "`microbatch {command}` works on the embedded stack and needs a checkout: the wheel leaves it out"
 
 
+class RenameRefusedError(TerminalError):
+    """A pipeline cannot get the name that somebody wants for it."""
+
+    message = "pipeline {old!r} cannot be renamed to {new!r}: {reason}; nothing was changed"
+
+
+class NewPipelineRefusedError(TerminalError):
+    """The files of a new pipeline cannot be written."""
+
+    message = "pipeline {name!r} was not made: {reason}; {remedy}"
+
+
+class TopicUnknownError(TerminalError):
+    """A topic that somebody wants to read does not exist."""
+
+    message = "topic {topic!r} does not exist on {bootstrap}; it has {known}"
+
+
+class MessagesLostError(TransientError):
+    """Kafka did not take messages that somebody sent by hand."""
+
+    message = "{count} of {total} messages did not reach topic {topic!r} ({reason})"
+
+
+class StatementError(TerminalError):
+    """PostgreSQL refuses a statement."""
+
+    message = "PostgreSQL refuses it: {reason}"
+
+
+class PsqlMissingError(TerminalError):
+    """There is no psql to open."""
+
+    message = 'there is no {program} here; give a statement instead: microbatch sql "select …"'
+
+
+class NotRegisteredError(TerminalError):
+    """A pipeline that somebody asks for is not in the ledger."""
+
+    message = (
+        "no pipeline {pipeline!r} is registered in deployment {deployment!r}; registered there: {registered}. "
+        "Its first run registers it"
+    )
+
+
 # -- connections -------------------------------------------------------------------------------------------
 
 
@@ -149,7 +194,10 @@ class OldDefinitionError(TerminalError):
 class SinkOwnedError(TerminalError):
     """A table or topic that another pipeline writes."""
 
-    message = "pipeline {pipeline!r}: the {kind} {name!r} belongs to pipeline {owner!r}; choose another name"
+    message = (
+        "pipeline {pipeline!r}: the {kind} {name!r} belongs to pipeline {owner!r}; choose another name. "
+        "If that is how this pipeline was called before, `microbatch rename` keeps its ledger"
+    )
 
 
 class TableExistsError(TerminalError):
@@ -172,6 +220,21 @@ class TooManyRejectedError(TerminalError):
         "{allowed:.0%}; nothing was stored. First reason: {reason}. That looks like a changed producer: "
         "correct the event type, or raise max_rejected"
     )
+
+
+class PairsChangedError(TerminalError):
+    """A redo found other events to pair than the batch had booked."""
+
+    message = (
+        "pipeline {pipeline!r}: batch {batch} would have other events to pair than when it was booked, and later pairs "
+        "depend on them; nothing was changed. Rebuild the pipeline"
+    )
+
+
+class TransformFailedError(TerminalError):
+    """A pipeline's own function over DataFrames cannot go on."""
+
+    message = "pipeline {pipeline!r}: transform {function} {what}; nothing of the batch was stored. {remedy}"
 
 
 # -- the source --------------------------------------------------------------------------------------------
@@ -225,6 +288,33 @@ class ReadStalledError(TransientError):
     message = "reading stalled: {positions} got nothing for {timeout_s:g} s; look at the broker's log"
 
 
+class OpenTransactionError(TransientError):
+    """An interval cannot be read to its end yet."""
+
+    message = (
+        "pipeline {pipeline!r}: {offsets} offsets of the interval cannot be read yet, from {first} on: another "
+        "producer's transaction is open there. What was below it is stored; run it again when that has ended"
+    )
+
+
+class BatchDeletedError(TerminalError):
+    """A batch is to be redone whose messages retention has deleted."""
+
+    message = (
+        "{topic}: batch {batch_id} cannot be redone: {range} was deleted below {low_watermark}; the batch stays as it "
+        "is, and batches after it were not redone. Redo an interval that begins later"
+    )
+
+
+class BatchShrunkError(TerminalError):
+    """A batch is to be redone of which fewer messages are left than it has read."""
+
+    message = (
+        "{topic}: batch {batch_id} cannot be redone: {range} has {found} messages, it had {recorded}; compaction or "
+        "a broker has lost the others. The batch stays as it is, and batches after it were not redone"
+    )
+
+
 # -- sending -----------------------------------------------------------------------------------------------
 
 
@@ -262,6 +352,12 @@ class MessagesRefusedError(TerminalError):
 
 
 # -- runs --------------------------------------------------------------------------------------------------
+
+
+class RunParamsError(TerminalError):
+    """What a person asks of a run cannot be meant."""
+
+    message = "{param} of the run is {value!r}; {remedy}"
 
 
 class ShardsFailedError(TerminalError):

@@ -1,58 +1,38 @@
 """Events: typed structs, whose types are the validation of what comes from Kafka."""
 
-from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Final
 
 import msgspec
 
-FieldKind = Literal["str", "int", "epoch_seconds"]
+# Times are bounded so that the days and weeks around them, in any time zone, are dates too.
+FIRST_S: Final = -62_134_992_000  # 0001-01-08T00:00:00Z
+LAST_S: Final = 253_401_609_599  # 9999-12-23T23:59:59Z
 
-_EPOCH_SECONDS: Final = "epoch_seconds"
-FIRST_S: Final = -62_135_596_800
-# The last day of the year 9999 is left out, so that the end of every window is a date too.
-LAST_S: Final = 253_402_214_399
 
-EpochSeconds = Annotated[
-    int,
-    msgspec.Meta(ge=FIRST_S, le=LAST_S, extra={"kind": _EPOCH_SECONDS}),
-]
-"""A point in time as whole seconds since 1970-01-01 UTC, from the year 1 to 9999-12-30."""
+class EpochUnit(msgspec.Struct, frozen=True):
+    """Marks a field as a time: so many of them make a second."""
+
+    per_second: int
+
+
+class Scale(msgspec.Struct, frozen=True):
+    """Marks a Decimal field: `Annotated[Decimal, Scale(2)]` has at most two digits after the point.
+
+    At most 12 of them, and at most 15 before it; a value that needs more is a reject, never rounded.
+    """
+
+    digits: int
+
+
+EpochSeconds = Annotated[int | str, EpochUnit(1)]
+"""A point in time as whole seconds since 1970-01-01 UTC: a number, or the same as a string."""
+
+EpochMillis = Annotated[int | str, EpochUnit(1000)]
+"""A point in time as whole milliseconds since 1970-01-01 UTC: a number, or the same as a string."""
 
 
 class Event(msgspec.Struct, gc=False):
-    """Base of all event types. Unknown fields of a message are ignored, all declared ones are needed."""
+    """Base of all event types. Unknown fields of a message are ignored, all declared ones are needed.
 
-
-class Field(msgspec.Struct, frozen=True):
-    """A field of an event type, as the engine sees it."""
-
-    name: str
-    kind: FieldKind
-
-
-def fields(event: type[Event]) -> dict[str, Field]:
-    """The fields of an event type by name, in their order.
-
-    Raises:
-        TypeError: a field has a type that an event cannot have, or a default; the text names it.
+    A field of type `T | None = None` may be missing or null. `datetime` is a time in RFC 3339 with an offset.
     """
-    for field in msgspec.structs.fields(event):
-        if not field.required:
-            raise TypeError(
-                f"field {event.__name__}.{field.name} has a default; a message without it would count as if it had it"
-            )
-    hints = get_type_hints(event, include_extras=True)
-    return {name: Field(name, _kind(event, name, hints[name])) for name in event.__struct_fields__}
-
-
-def _kind(event: type[Event], name: str, annotation: Any) -> FieldKind:
-    bare = annotation
-    if get_origin(annotation) is Annotated:
-        bare, *metas = get_args(annotation)
-        if any((getattr(meta, "extra", None) or {}).get("kind") == _EPOCH_SECONDS for meta in metas):
-            return "epoch_seconds"
-    if bare is str:
-        return "str"
-    if bare is int:
-        return "int"
-    shown = getattr(bare, "__name__", str(bare))
-    raise TypeError(f"field {event.__name__}.{name} has type {shown}; an event may have str, int and EpochSeconds")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
 from typing import Any, Final
 from uuid import UUID
@@ -21,7 +22,8 @@ KAFKA_TIMEOUT_S: Final = 10.0
 # We have the exceptions; librdkafka's own lines on stderr would say the same again and again.
 QUIET: Final[dict[str, Any]] = {"log_level": 2}
 
-# The client has no types for these two.
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
+# The client has no types for these.
 _EARLIEST: Final[OffsetSpec] = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: Final[OffsetSpec] = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
@@ -108,6 +110,18 @@ class Broker:
         high = self._offsets(topic, wanted, _LATEST, IsolationLevel.READ_UNCOMMITTED)
         stable = self._offsets(topic, wanted, _LATEST, IsolationLevel.READ_COMMITTED)
         return {p: Ends(low[p], min(stable[p], high[p]), high[p]) for p in wanted}
+
+    def offsets_at(self, topic: str, partitions: Iterable[int], moment: datetime) -> dict[int, int | None]:
+        """The offset of the first message of each partition whose timestamp is `moment` or later; None: there is none.
+
+        All messages below it are older, in whatever order they came; transaction markers count as messages.
+        """
+        # Kafka's timestamps are milliseconds: rounded up. Negative ones have other meanings for the client.
+        at_ms = max(0, -(-(moment - _EPOCH) // timedelta(milliseconds=1)))
+        spec = OffsetSpec.for_timestamp(at_ms)
+        # Among committed messages alone, an open transaction would hide what lies above it.
+        found = self._offsets(topic, list(partitions), spec, IsolationLevel.READ_UNCOMMITTED)
+        return {partition: None if offset < 0 else offset for partition, offset in found.items()}
 
     def _offsets(
         self, topic: str, partitions: list[int], spec: OffsetSpec, isolation: IsolationLevel

@@ -5,25 +5,32 @@ are taken, then totals are derived, so that a batch that commits meanwhile is si
 """
 
 import logging
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
 from microbatch.claiming import refuse_old_definition
+from microbatch.columntypes import Column
 from microbatch.crash import crash_point
 from microbatch.outbox import SEGMENT_MESSAGES, encode_segment, result_message
-from microbatch.pipeline import Pipeline, TumblingWindow
+from microbatch.outputs import TumblingWindow
+from microbatch.pipeline import Pipeline
 from microbatch.postgres import Connection, acquire, one_row
 from microbatch.registration import Registration
 from microbatch.runs import Run
 from microbatch.sql import queries
-from microbatch.tables import ResultTables
+from microbatch.view import view
+from microbatch.window_tables import WindowTables
 
 log: Final = logging.getLogger("microbatch")
 _LEDGER: Final = queries("ledger")
 _OUTBOX: Final = queries("outbox")
+_OF_REVISIONS: Final = [
+    Column("is_final", "boolean", ""),
+    Column("revision", "bigint", ""),
+    Column("retracted", "boolean", ""),
+]
 
 
 class Merged(msgspec.Struct, frozen=True):
@@ -35,11 +42,25 @@ class Merged(msgspec.Struct, frozen=True):
 
 
 class Touched(msgspec.Struct, frozen=True):
-    """A window that a batch has contributed to."""
+    """A window that a batch has contributed to; without a batch, all of its keys may have changed."""
 
     output: str
-    batch_id: int
+    batch_id: int | None
     window_start: datetime
+
+
+class Closing(msgspec.Struct, frozen=True):
+    """How far windows are closed and complete, before this merge and from now on; None: no window is closed."""
+
+    closed_before: datetime | None
+    closed_until: datetime | None
+    complete_before: datetime
+    complete_from: datetime
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether windows have closed or become complete."""
+        return self.closed_before != self.closed_until or self.complete_before != self.complete_from
 
 
 class Merge:
@@ -49,6 +70,7 @@ class Merge:
         self._connection = connection
         self._pipeline = pipeline
         self._registration = registration
+        self._view = view(pipeline)
         self._facts: dict[str, Any] = {"pipeline_id": registration.pipeline_id}
         self._run_facts = {**self._facts, "dag_id": run.dag_id, "run_id": run.run_id}
 
@@ -66,45 +88,45 @@ class Merge:
                 self._registration.pipeline_id,
             )
             refuse_old_definition(self._connection, self._pipeline, self._registration)
-            closed_before, closed_until = self._close()
+            closing = self._close()
             crash_point("publish.after_closing")
             touched = self._take_touched()
             crash_point("publish.after_take")
-            revisions, corrections = self._publish_changes(touched, closed_before, closed_until)
+            revisions, corrections = self._publish_changes(touched, closing)
             crash_point("publish.after_totals")
             self._connection.execute(_OUTBOX["number_segments"], self._facts)
             crash_point("publish.after_numbering")
-        return Merged(closed_until, revisions, corrections)
+        return Merged(closing.closed_until, revisions, corrections)
 
-    def _close(self) -> tuple[datetime | None, datetime | None]:
-        """Move closed_until as far as all partitions are caught up; returns what it was and what it is."""
+    def _close(self) -> Closing:
+        """Move closed_until as far as all partitions are caught up, and complete_from as far as history is read."""
         closed_before, closed_until = one_row(self._connection, _OUTBOX["closing"], self._facts)
         self._connection.execute(_OUTBOX["close_windows"], {**self._facts, "closed_until": closed_until})
-        return closed_before, closed_until
+        complete_before, complete_from = one_row(self._connection, _LEDGER["update_complete_from"], self._facts)
+        return Closing(closed_before, closed_until, complete_before, complete_from)
 
     def _take_touched(self) -> list[Touched]:
         rows = self._connection.execute(_OUTBOX["take_touched"], self._facts).fetchall()
         return [Touched(*row) for row in rows]
 
-    def _publish_changes(
-        self, touched: list[Touched], closed_before: datetime | None, closed_until: datetime | None
-    ) -> tuple[int, int]:
-        """Write results, history and segments of all outputs; returns revisions and corrections."""
-        if not touched and closed_before == closed_until:
+    def _publish_changes(self, touched: list[Touched], closing: Closing) -> tuple[int, int]:
+        """Write results, history and segments of all windows; returns revisions and corrections."""
+        if not self._pipeline.windows or not (touched or closing.has_moved):
             return 0, 0
         merge_id, merged_at = self._insert_merge()
         facts = {
             **self._facts,
-            "closed_before": closed_before,
-            "closed_until": closed_until,
-            "open_windows": self._ended_behind(),
+            **msgspec.structs.asdict(closing),
             "merge_id": merge_id,
             "merged_at": merged_at,
         }
+        ended_behind = self._ended_behind()
         revisions = corrections = 0
-        for output in self._pipeline.outputs:
-            mine = [item for item in touched if item.output == output.table]
-            changed = self._publish_output(output, mine, facts)
+        for output in self._pipeline.windows:
+            name = ".".join(self._pipeline.state(output))
+            mine = [item for item in touched if item.output == name]
+            open_windows = {"open_windows": ended_behind or output.emit == "early"}
+            changed = self._publish_output(output, mine, {**facts, **open_windows})
             revisions, corrections = revisions + changed[0], corrections + changed[1]
         if not revisions:
             self._connection.execute(_OUTBOX["delete_merge"], facts)
@@ -119,37 +141,25 @@ class Merge:
         return one_row(self._connection, _OUTBOX["run_ended_behind"], self._run_facts) == (True,)
 
     def _publish_output(self, output: TumblingWindow, touched: list[Touched], facts: dict[str, Any]) -> tuple[int, int]:
-        tables = ResultTables(output, self._pipeline.fields)
+        tables = WindowTables(self._pipeline, output, self._view)
+        by_batch = [item for item in touched if item.batch_id is not None]
         mine = {
-            "batches": [item.batch_id for item in touched],
-            "windows": [item.window_start for item in touched],
+            "batches": [item.batch_id for item in by_batch],
+            "windows": [item.window_start for item in by_batch],
+            "whole_windows": [item.window_start for item in touched if item.batch_id is None],
         }
         revisions, corrections = one_row(self._connection, tables.compose("publish_changes"), {**facts, **mine})
         if revisions and output.topic is not None:
-            self._write_segments(output, output.topic.name, tables, facts["merge_id"])
+            self._write_segments(output.topic.name, tables, facts["merge_id"])
         return revisions, corrections
 
-    def _write_segments(self, output: TumblingWindow, topic: str, tables: ResultTables, merge_id: int) -> None:
-        for rows in self._revisions(tables, merge_id):
-            messages = [
-                result_message(
-                    topic=topic,
-                    pipeline=self._pipeline.name,
-                    key={name: row[name] for name in ("window_start", *output.by)},
-                    value={name: value for name, value in row.items() if name != "retracted"},
-                    revision=row["revision"],
-                    retracted=row["retracted"],
-                )
-                for row in rows
-            ]
-            facts = {"merge_id": merge_id, "messages": len(messages), "payload": encode_segment(messages)}
-            self._connection.execute(_OUTBOX["insert_result_segment"], {**self._facts, **facts})
-
-    def _revisions(self, tables: ResultTables, merge_id: int) -> Iterator[list[dict[str, Any]]]:
+    def _write_segments(self, topic: str, tables: WindowTables, merge_id: int) -> None:
         """The rows that this merge wrote into the history, as many at a time as a segment holds."""
-        columns = [column.name for column in tables.by], [column.name for column in tables.measures]
-        names = ["window_start", *columns[0], "window_end", *columns[1], "is_final", "revision", "retracted"]
+        key = [Column("window_start", "timestamptz", ""), *tables.by]
+        columns = [*key, Column("window_end", "timestamptz", ""), *tables.measures, *_OF_REVISIONS]
         with self._connection.cursor(name="revisions") as cursor:
             cursor.execute(tables.compose("revisions_of_merge"), {"merge_id": merge_id})
             while rows := cursor.fetchmany(SEGMENT_MESSAGES):
-                yield [dict(zip(names, row, strict=True)) for row in rows]
+                messages = [result_message(topic, self._pipeline.name, key, columns, row) for row in rows]
+                facts = {"merge_id": merge_id, "messages": len(messages), "payload": encode_segment(messages)}
+                self._connection.execute(_OUTBOX["insert_result_segment"], {**self._facts, **facts})

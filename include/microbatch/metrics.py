@@ -22,7 +22,9 @@ class Metric(msgspec.Struct, frozen=True):
     meaning: str
 
 
-MESSAGES: Final = Metric("microbatch.messages", "counter", "messages", "read from the source by a batch")
+MESSAGES: Final = Metric(
+    "microbatch.messages", "counter", "messages", "read from the source by a batch, again if it is redone"
+)
 REJECTED: Final = Metric("microbatch.rejected", "counter", "messages", "rejected by a batch")
 BATCHES: Final = Metric("microbatch.batches", "counter", "batches", "committed to the ledger")
 BATCH_SECONDS: Final = Metric(
@@ -66,7 +68,8 @@ def of_consume(summary: ConsumeSummary) -> Iterator[Sample]:
     yield MESSAGES, summary.messages
     yield REJECTED, summary.rejected
     yield BATCHES, len(summary.batches)
-    yield LAG_MESSAGES, summary.behind
+    if summary.work == "catch up":
+        yield LAG_MESSAGES, summary.behind
     for batch in summary.batches:
         yield BATCH_SECONDS, batch.seconds
 

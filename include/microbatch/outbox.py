@@ -1,12 +1,15 @@
 """What goes to Kafka: messages, encoded into segments that wait in Postgres. Pure."""
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 
+from microbatch.columntypes import Column, json_value
+from microbatch.computing import Row
 from microbatch.decoding import Header, Reject
+from microbatch.pairing import PAIR_COLUMNS, Pair
 
 SEGMENT_MESSAGES: Final = 10_000
 SEGMENT_BYTES: Final = 4 * 1024 * 1024
@@ -67,7 +70,7 @@ class Size(msgspec.Struct, frozen=True):
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(list[OutMessage])
-_json: Final = msgspec.json.Encoder(decimal_format="string")
+_json: Final = msgspec.json.Encoder()
 
 
 def encode_segment(messages: list[OutMessage]) -> bytes:
@@ -91,56 +94,90 @@ def lot_end(waiting: list[Size], max_messages: int, max_bytes: int) -> int:
     return last
 
 
-def dead_letter(
-    reject: Reject, *, topic: str, partitions: int, source: str, pipeline: str, batch_id: int
-) -> OutMessage:
+class Origin(msgspec.Struct, frozen=True):
+    """Where the messages of a batch come from, and where they go.
+
+    Attributes:
+        pipeline: its name.
+        source: its source topic.
+        batch_id: of the batch.
+        sink_partitions: of each sink topic, counted when the pipeline was registered.
+    """
+
+    pipeline: str
+    source: str
+    batch_id: int
+    sink_partitions: dict[str, int]
+
+    def message(
+        self, topic: str, partition: int, offset: int, timestamp_ms: int, key: bytes | None, value: bytes | None
+    ) -> OutMessage:
+        """A message that keeps key and timestamp of its source, and the order of its source's partition."""
+        return OutMessage(
+            topic=topic,
+            partition=partition % self.sink_partitions[topic],
+            key=key,
+            value=value,
+            timestamp_ms=timestamp_ms,
+            headers=self.headers(partition, offset),
+        )
+
+    def headers(self, partition: int, offset: int) -> tuple[Header, ...]:
+        """Headers that say where a message comes from."""
+        facts = {
+            TOPIC: self.source,
+            PARTITION: partition,
+            OFFSET: offset,
+            PIPELINE: self.pipeline,
+            BATCH: self.batch_id,
+        }
+        return tuple((name, str(value).encode()) for name, value in facts.items())
+
+
+def dead_letter(origin: Origin, topic: str, reject: Reject) -> OutMessage:
     """The message of a reject: key, value, headers and timestamp as they came, and where from and why."""
-    message = reject.message
-    facts = {
-        REASON: reject.reason,
-        TOPIC: source,
-        PARTITION: message.partition,
-        OFFSET: message.offset,
-        PIPELINE: pipeline,
-        BATCH: batch_id,
-    }
-    return OutMessage(
-        topic=topic,
-        partition=message.partition % partitions,
-        key=message.key,
-        value=message.value,
-        timestamp_ms=message.timestamp_ms,
-        headers=message.headers + tuple((name, str(value).encode()) for name, value in facts.items()),
-    )
+    at = reject.message
+    letter = origin.message(topic, at.partition, at.offset, at.timestamp_ms, at.key, at.value)
+    return msgspec.structs.replace(letter, headers=(*at.headers, (REASON, reject.reason.encode()), *letter.headers))
+
+
+def stream_message(origin: Origin, topic: str, row: Row, columns: list[Column]) -> OutMessage:
+    """The message of a stream's row."""
+    value = _json.encode(_plain(columns, row.values))
+    return origin.message(topic, row.partition, row.offset, row.timestamp_ms, row.key, value)
+
+
+def pair_message(origin: Origin, topic: str, pair: Pair) -> OutMessage:
+    """The message of a pair: it keeps key, timestamp and place of its later event."""
+    value = _json.encode({name: getattr(pair, name) for name in PAIR_COLUMNS})
+    return origin.message(topic, pair.second_partition, pair.second_offset, pair.timestamp_ms, pair.key, value)
 
 
 def result_message(
-    *, topic: str, pipeline: str, key: dict[str, Any], value: dict[str, Any], revision: int, retracted: bool
+    topic: str, pipeline: str, key: list[Column], columns: list[Column], values: Sequence[Any]
 ) -> OutMessage:
     """The message of a published revision; a retraction is a tombstone.
 
     Args:
         topic: of the results.
         pipeline: its name.
-        key: window_start and the columns of `by`.
-        value: all columns of the result.
-        revision: of the result.
-        retracted: the result has vanished.
+        key: the columns of its key.
+        columns: of the result, `window_end`, `revision` and `retracted` among them.
+        values: of those columns.
     """
-    window_end: datetime = value["window_end"]
+    row = dict(zip((column.name for column in columns), values, strict=True))
+    shown = _plain(columns, values)
+    retracted = shown.pop("retracted")
+    window_end: datetime = row["window_end"]
     return OutMessage(
         topic=topic,
         partition=None,
-        key=_json.encode(_plain(key)),
-        value=None if retracted else _json.encode(_plain(value)),
+        key=_json.encode({column.name: shown[column.name] for column in key}),
+        value=None if retracted else _json.encode(shown),
         timestamp_ms=int(window_end.timestamp() * 1000),
-        headers=((PIPELINE, pipeline.encode()), (REVISION, str(revision).encode())),
+        headers=((PIPELINE, pipeline.encode()), (REVISION, str(row["revision"]).encode())),
     )
 
 
-def _plain(columns: dict[str, Any]) -> dict[str, Any]:
-    """Sums of integers are numeric in Postgres and integers in JSON; times are ISO 8601 in UTC with a Z."""
-    return {
-        name: int(value) if isinstance(value, Decimal) and value == value.to_integral_value() else value
-        for name, value in columns.items()
-    }
+def _plain(columns: Iterable[Column], values: Iterable[Any]) -> dict[str, Any]:
+    return {column.name: json_value(value, column.kind) for column, value in zip(columns, values, strict=True)}

@@ -3,6 +3,8 @@
 It survives a first batch that fails: from here on, every partition has its beginning.
 """
 
+import logging
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -10,8 +12,9 @@ import msgspec
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from microbatch.clock import Clock
 from microbatch.crash import crash_point
-from microbatch.definition import Plain, definition, definition_hash, difference
+from microbatch.definition import Plain, definition, definition_hash, difference, only_adds
 from microbatch.errors import (
     DefinitionChangedError,
     OtherClusterError,
@@ -22,14 +25,16 @@ from microbatch.errors import (
 )
 from microbatch.kafka import Broker, TopicFacts
 from microbatch.migrations import migrate
+from microbatch.output_tables import output_tables
 from microbatch.pipeline import Pipeline
-from microbatch.postgres import Connection
+from microbatch.postgres import Connection, acquire, one_row
 from microbatch.settings import Connections
 from microbatch.sql import queries
-from microbatch.tables import ResultTables
 from microbatch.topics import create_sinks
 
+log: Final = logging.getLogger("microbatch")
 _LEDGER: Final = queries("ledger")
+_ALWAYS: Final = "-infinity"
 
 
 class Registration(msgspec.Struct, frozen=True):
@@ -40,7 +45,7 @@ class Registration(msgspec.Struct, frozen=True):
         ledger: names this ledger in Kafka.
         topic_id: of the source topic.
         partitions: of the source topic, as they are now.
-        sink_partitions: of each result and dead-letter topic, counted when the pipeline was registered.
+        sink_partitions: of each topic that it writes, counted when the pipeline was registered.
         definition_hash: of the declaration, which is the ledger's.
     """
 
@@ -50,6 +55,18 @@ class Registration(msgspec.Struct, frozen=True):
     partitions: int
     sink_partitions: dict[str, int]
     definition_hash: str
+
+
+class Beginning(msgspec.Struct, frozen=True):
+    """Where a partition of a pipeline begins.
+
+    Attributes:
+        first_offset: the first one that is read.
+        complete_from: the time from which on no window gets anything from messages below it; None: any.
+    """
+
+    first_offset: int
+    complete_from: datetime | None
 
 
 class _Row(msgspec.Struct, frozen=True):
@@ -66,11 +83,12 @@ class _Row(msgspec.Struct, frozen=True):
 def register(pipeline: Pipeline, connections: Connections, connection: Connection) -> Registration:
     """Register a pipeline, or find that it is; new partitions of its source are added, beginning at 0.
 
-    Creates what is missing: the ledger's schema, sink topics, result tables.
+    Creates what is missing: the ledger's schema, sink topics, tables. A definition that only adds to the registered
+    one takes its place; its columns are added to the tables.
 
     Raises:
         TopicMissingError, TopicRecreatedError, OtherClusterError: the source is not what it was.
-        DefinitionChangedError: it is registered with another definition.
+        DefinitionChangedError: it is registered with another definition, and more than additions differ.
         SinkOwnedError, TableExistsError: a sink is not free.
     """
     crash_point("consume.before_register")
@@ -82,7 +100,8 @@ def register(pipeline: Pipeline, connections: Connections, connection: Connectio
     migrate(connection)
     row = _find(connection, pipeline, connections.deployment)
     if row is not None:
-        _check(pipeline, connections, row, cluster_id)
+        _refuse_other_cluster(pipeline, connections, row, cluster_id)
+        _change_definition(connection, pipeline, row)
     create_sinks(pipeline, broker)
     with connection.transaction():
         connection.execute(_LEDGER["lock_registration"])
@@ -91,13 +110,20 @@ def register(pipeline: Pipeline, connections: Connections, connection: Connectio
         if row is None:
             row = _insert(connection, pipeline, connections.deployment, cluster_id)
             _add_sinks(connection, broker, pipeline, row.pipeline_id)
-        _check(pipeline, connections, row, cluster_id)
+        _refuse_other_cluster(pipeline, connections, row, cluster_id)
+        if row.definition_hash != definition_hash(definition(pipeline)):
+            raise _changed(pipeline, row)
         _add_partitions(connection, broker, pipeline, row.pipeline_id, source, is_new=is_new)
         sinks = connection.execute(_LEDGER["sink_partitions"], {"pipeline_id": row.pipeline_id}).fetchall()
     crash_point("consume.after_register")
     return Registration(
         row.pipeline_id, row.ledger, source.topic_id, source.partitions, dict(sinks), row.definition_hash
     )
+
+
+def margin(pipeline: Pipeline) -> timedelta:
+    """How far an event time may be ahead of Kafka's timestamp, by which offsets are found."""
+    return pipeline.max_future if pipeline.source.event_time is not None else timedelta(0)
 
 
 def _find(connection: Connection, pipeline: Pipeline, deployment: str) -> _Row | None:
@@ -123,8 +149,7 @@ def _insert(connection: Connection, pipeline: Pipeline, deployment: str, cluster
     return row
 
 
-def _check(pipeline: Pipeline, connections: Connections, row: _Row, cluster_id: str) -> None:
-    plain = definition(pipeline)
+def _refuse_other_cluster(pipeline: Pipeline, connections: Connections, row: _Row, cluster_id: str) -> None:
     if row.cluster_id != cluster_id:
         raise OtherClusterError(
             pipeline=pipeline.name,
@@ -132,27 +157,58 @@ def _check(pipeline: Pipeline, connections: Connections, row: _Row, cluster_id: 
             found=cluster_id,
             bootstrap=connections.bootstrap,
         )
-    declared = definition_hash(plain)
-    if row.definition_hash != declared:
-        raise DefinitionChangedError(
-            pipeline=pipeline.name,
-            registered=row.definition_hash[:12],
-            declared=declared[:12],
-            difference="; ".join(difference(row.definition, plain)),
-        )
+
+
+def _change_definition(connection: Connection, pipeline: Pipeline, row: _Row) -> None:
+    """Let a definition that only adds take the place of the registered one, once nobody works with that.
+
+    In a transaction of its own: the lock of registrations, which all pipelines share, is not held while we wait.
+
+    Raises:
+        DefinitionChangedError: more than additions differ.
+    """
+    declared = definition(pipeline)
+    if row.definition_hash == definition_hash(declared):
+        return
+    if not only_adds(row.definition, declared):
+        raise _changed(pipeline, row)
+    with connection.transaction():
+        acquire(connection, _LEDGER["lock_definition"], {"pipeline_id": row.pipeline_id}, row.pipeline_id)
+        (registered,) = one_row(connection, _LEDGER["definition"], {"pipeline_id": row.pipeline_id})
+        if not only_adds(registered, declared):
+            # Somebody was faster: with the same change, or with one that the caller will refuse.
+            return
+        for tables in output_tables(pipeline):
+            tables.add_columns(connection)
+        facts = {
+            "pipeline_id": row.pipeline_id,
+            "definition": Jsonb(declared),
+            "definition_hash": definition_hash(declared),
+        }
+        connection.execute(_LEDGER["set_definition"], facts)
+    log.info("%s: the definition has changed: %s", pipeline.name, "; ".join(difference(registered, declared)))
+
+
+def _changed(pipeline: Pipeline, row: _Row) -> DefinitionChangedError:
+    declared = definition(pipeline)
+    return DefinitionChangedError(
+        pipeline=pipeline.name,
+        registered=row.definition_hash[:12],
+        declared=definition_hash(declared)[:12],
+        difference="; ".join(difference(row.definition, declared)),
+    )
 
 
 def _add_sinks(connection: Connection, broker: Broker, pipeline: Pipeline, pipeline_id: int) -> None:
-    for output in pipeline.outputs:
-        tables = ResultTables(output, pipeline.fields)
-        for name in tables.names:
-            _own(connection, pipeline, pipeline_id, "table", name, None)
-            there = connection.execute(_LEDGER["table_exists"], {"name": name}).fetchone()
-            if there == (True,):
-                raise TableExistsError(pipeline=pipeline.name, table=name)
+    for tables in output_tables(pipeline):
+        for schema, table in tables.names:
+            _own(connection, pipeline, pipeline_id, "table", f"{schema}.{table}", None)
+            if one_row(connection, _LEDGER["table_exists"], {"schema": schema, "table": table}) == (True,):
+                raise TableExistsError(pipeline=pipeline.name, table=f"{schema}.{table}")
         tables.create(connection, pipeline.name)
-        if output.topic:
-            _own_topic(connection, broker, pipeline, pipeline_id, "results", output.topic.name)
+    for output in pipeline.outputs:
+        if output.topic is not None:
+            _own_topic(connection, broker, pipeline, pipeline_id, "messages", output.topic.name)
     _own_topic(connection, broker, pipeline, pipeline_id, "dead letters", pipeline.dead_letter_topic.name)
 
 
@@ -171,7 +227,8 @@ def _own(
     facts = {"pipeline_id": pipeline_id, "kind": kind, "name": name, "partitions": partitions}
     owner = connection.execute(_LEDGER["owner_of_sink"], facts).fetchone()
     if owner is not None:
-        raise SinkOwnedError(pipeline=pipeline.name, kind=kind, name=name, owner=owner[0])
+        what = "table" if kind == "table" else "topic"
+        raise SinkOwnedError(pipeline=pipeline.name, kind=what, name=name, owner=owner[0])
     connection.execute(_LEDGER["insert_sink"], facts)
 
 
@@ -184,18 +241,40 @@ def _add_partitions(
     *,
     is_new: bool,
 ) -> None:
-    """Partitions that a new pipeline finds begin at their low watermark; those that appear later at 0."""
+    """Partitions that a new pipeline finds begin where it is to start; those that appear later begin at 0."""
     rows = connection.execute(_LEDGER["progress"], {"pipeline_id": pipeline_id}).fetchall()
     there = {partition: topic_id for partition, topic_id, *_ in rows}
     for topic_id in set(there.values()) - {source.topic_id}:
         raise TopicRecreatedError(topic=pipeline.source.name, found=source.topic_id, registered=topic_id)
     missing = [partition for partition in range(source.partitions) if partition not in there]
-    ends = broker.ends(pipeline.source.name, missing) if is_new else {}
-    for partition in missing:
+    first = Beginning(0, complete_from=None)
+    beginnings = _beginnings(broker, pipeline, missing) if is_new else dict.fromkeys(missing, first)
+    for partition, begins in beginnings.items():
         facts = {
             "pipeline_id": pipeline_id,
             "topic_id": source.topic_id,
             "partition": partition,
-            "first_offset": ends[partition].low_watermark if is_new else 0,
+            "first_offset": begins.first_offset,
+            "complete_from": begins.complete_from or _ALWAYS,
         }
         connection.execute(_LEDGER["insert_progress"], facts)
+    if is_new:
+        connection.execute(_LEDGER["update_complete_from"], {"pipeline_id": pipeline_id})
+
+
+def _beginnings(broker: Broker, pipeline: Pipeline, partitions: list[int]) -> dict[int, Beginning]:
+    """Where the partitions of a new pipeline begin. One of which nothing is skipped is complete from ever."""
+    topic, start = pipeline.source.name, pipeline.start
+    ends = broker.ends(topic, partitions)
+    if start == "earliest":
+        return {partition: Beginning(at.low_watermark, complete_from=None) for partition, at in ends.items()}
+    if isinstance(start, datetime):
+        found, since = broker.offsets_at(topic, partitions, start), start
+    else:
+        found, since = dict.fromkeys(partitions), Clock().now()
+    beginnings = {}
+    for partition, at in ends.items():
+        offset = found[partition]
+        first_offset = at.high_watermark if offset is None else offset
+        beginnings[partition] = Beginning(first_offset, since + margin(pipeline) if first_offset else None)
+    return beginnings

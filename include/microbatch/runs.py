@@ -1,26 +1,38 @@
 """What a run is told, and what it says afterwards. Values for people and logs: the ledger has the truth."""
 
 from datetime import datetime
+from typing import Final, Literal, get_args
 
 import msgspec
 
 from microbatch.ranges import OffsetRange
 
+Mode = Literal["catch up", "interval", "reprocess"]
+MODES: Final[tuple[Mode, ...]] = get_args(Mode)
+NAMED_BATCHES: Final = 5
+"""How many a summary names before it says how many more there are."""
+
 
 class Run(msgspec.Struct, frozen=True):
-    """Who works.
+    """Who works, and on what.
 
     Attributes:
         dag_id: the DAG, or the command, that runs the pipeline.
         run_id: names the run within it.
         clear_number: 0 in a run's first life and its retries, +1 each time it is cleared (Airflow's).
-        interval: start and end of a scheduled run's data interval, aware; None for any other run.
+        mode: `catch up` reads all that is uncovered, `interval` what is uncovered of an interval's offsets,
+            `reprocess` redoes the batches whose ranges meet an interval's offsets.
+        interval: start and end, aware. In mode `catch up` only a scheduled run has one: it waits for its end, and
+            closes windows up to it. The other modes always have one.
+        max_records: bounds a batch, instead of the pipeline's own bound.
     """
 
     dag_id: str
     run_id: str
     clear_number: int = 0
+    mode: Mode = "catch up"
     interval: tuple[datetime, datetime] | None = None
+    max_records: int | None = None
 
 
 class BatchSummary(msgspec.Struct, frozen=True):
@@ -34,19 +46,52 @@ class BatchSummary(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class Coverage(msgspec.Struct, frozen=True):
+    """What had been read of an interval before a run that found nothing to read in it.
+
+    Attributes:
+        batches: how many there are; 0: the topic has no messages in the interval.
+        oldest: a few of them.
+    """
+
+    batches: int
+    oldest: list[int]
+
+    @classmethod
+    def of(cls, batches: list[int]) -> "Coverage":
+        """By these batches, oldest first."""
+        return cls(len(batches), batches[:NAMED_BATCHES])
+
+    def describe(self) -> str:
+        """Why there was nothing to read, for people."""
+        if not self.batches:
+            return "the topic has no messages in the interval"
+        named = ", ".join(map(str, self.oldest))
+        left = self.batches - len(self.oldest)
+        more = f" and {left:,} more" if left else ""
+        which = "batch" if self.batches == 1 else "batches"
+        return f"all of the interval was read before, by {which} {named}{more}; mode=reprocess would redo them"
+
+
 class ConsumeSummary(msgspec.Struct, frozen=True):
     """What consume did for one shard.
 
     Attributes:
-        batches: in the order of their commits.
+        batches: in the order of their commits; those that were redone, if `work` is `redo`.
         behind: messages below the looked-at ends that are still to be read.
         completed_before: the run had completed already, and nothing was done.
+        work: what there was to do. A run that was cleared redoes its batches, whatever its mode.
+        partitions: of the source, that belong to the shard.
+        coverage: by what an interval was covered before in which there was nothing to read.
     """
 
     shard: int
     batches: list[BatchSummary]
     behind: int
     completed_before: bool = False
+    work: Literal["catch up", "interval", "redo"] = "catch up"
+    partitions: list[int] = []
+    coverage: Coverage | None = None
 
     @property
     def messages(self) -> int:
@@ -60,12 +105,23 @@ class ConsumeSummary(msgspec.Struct, frozen=True):
 
     def describe(self) -> str:
         """One line for people."""
-        shard = f"shard {self.shard}"
+        return f"shard {self.shard}: {self._what()}"
+
+    def _what(self) -> str:
         if self.completed_before:
-            return f"{shard}: this run had completed before; nothing was done"
-        end = f"{self.behind:,} messages behind; the next run goes on" if self.behind else "caught up"
+            return "this run had completed before; nothing was done"
+        if self.coverage is not None:
+            return self.coverage.describe()
+        if self.work == "redo" and not self.batches:
+            return "no batch to redo"
         batches = f"{len(self.batches)} batch{'' if len(self.batches) == 1 else 'es'}"
-        return f"{shard}: {self.messages:,} messages in {batches}, {self.rejected:,} rejected; {end}"
+        counted = f"{self.messages:,} messages in {batches}, {self.rejected:,} rejected"
+        if self.work == "redo":
+            return f"{counted}; all of them redone"
+        if self.work == "interval":
+            return f"{counted}; the interval is read"
+        end = f"{self.behind:,} messages behind; the next run goes on" if self.behind else "caught up"
+        return f"{counted}; {end}"
 
 
 class PublishSummary(msgspec.Struct, frozen=True):

@@ -110,6 +110,29 @@ class Sender:
         crash_point("publish.after_fence")
         return producer
 
+    def begin_group(self) -> None:
+        """Write cursor and positions into the group of a name that the pipeline is about to get; nothing is sent.
+
+        All that was sent has to be marked, and the publish lock to be held.
+
+        Raises:
+            CursorUnexplainedError: the group has a cursor that this ledger has not written.
+        """
+        try:
+            self._producer = self._fence()
+            with open_group(self._name, self._connections, self._broker) as group:
+                found, (marked, _) = group.cursor(self._pipeline.source.name), self._publisher()
+                known = Cursor(str(self._registration.ledger), marked)
+                # An earlier attempt was killed, or the pipeline had this name before.
+                is_ours = isinstance(found, Cursor) and found.ledger == known.ledger and found.publication <= marked
+                if found is not None and not is_ours:
+                    raise CursorUnexplainedError(
+                        pipeline=self._pipeline.name, group=self._name, found=found, known=f"none, or up to {known}"
+                    )
+                self._transaction(group, [])
+        except KafkaException as error:
+            raise self._translated(error) from error
+
     # -- settle ----------------------------------------------------------------------------------------------------
 
     def _settle(self, group: Group) -> None:
@@ -124,7 +147,7 @@ class Sender:
                     "%s: group %s has lost its cursor, asking our newest message", self._pipeline.name, self._name
                 )
             topics = list(self._registration.sink_partitions)
-            found = group.newest(topics, self._pipeline.name, ledger) or Cursor(ledger, 0)
+            found = group.newest(topics, self._names(), ledger) or Cursor(ledger, 0)
         if intent is not None and found == Cursor(ledger, intent):
             crash_point("publish.before_settled")
             log.info("%s: publications up to %d had been sent", self._pipeline.name, intent)
@@ -134,6 +157,10 @@ class Sender:
             raise CursorUnexplainedError(
                 pipeline=self._pipeline.name, group=self._name, found=found, known=" or ".join(known)
             )
+
+    def _names(self) -> list[str]:
+        """The pipeline's name and those that it had before."""
+        return [self._pipeline.name, *one_row(self._connection, _OUTBOX["former_names"], self._facts)[0]]
 
     def _refuse_other_cluster(self) -> None:
         found = self._broker.cluster_id()

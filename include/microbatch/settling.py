@@ -1,8 +1,8 @@
 """What Kafka knows of our sending: the cursor, as metadata of the group's offsets and in our newest messages."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Final, cast
 
 import msgspec
@@ -19,6 +19,11 @@ from microbatch.settings import Connections
 FENCE_TIMEOUT_S: Final = 30.0
 # How far back from a partition's end the newest message of ours is looked for.
 TAIL_OFFSETS: Final = 1_000
+_NO_COORDINATOR: Final = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
 
 
 class Group:
@@ -34,22 +39,34 @@ class Group:
 
     def cursor(self, source: str) -> Cursor | str | None:
         """The metadata of the offset of partition 0: a cursor, None if there is no offset, else what is there."""
-        at = self._consumer.committed([TopicPartition(source, 0)], timeout=FENCE_TIMEOUT_S)[0]
+        at = self._committed(TopicPartition(source, 0))
         if at.error is not None:
             raise KafkaException(at.error)
         return None if at.offset < 0 else _parsed(at.metadata or "")
 
-    def newest(self, topics: list[str], pipeline: str, ledger: str) -> Cursor | str | None:
+    def _committed(self, place: TopicPartition) -> TopicPartition:
+        """Ask until there is a coordinator: it moves when a broker starts, and is made with the first group of all."""
+        deadline_s = monotonic() + FENCE_TIMEOUT_S
+        while True:
+            try:
+                return self._consumer.committed([place], timeout=FENCE_TIMEOUT_S)[0]
+            except KafkaException as error:
+                if error.args[0].code() not in _NO_COORDINATOR or monotonic() > deadline_s:
+                    raise
+            sleep(0.1)
+
+    def newest(self, topics: list[str], names: Container[str], ledger: str) -> Cursor | str | None:
         """The cursor of the pipeline's newest message in the output topics: what explains a missing one.
 
-        A message of another ledger or with no cursor comes first: it is what a person has to look at.
+        Messages carry the name that the pipeline had when they were made, one of `names`. A message of another ledger
+        or with no cursor comes first: it is what a person has to look at.
         """
-        found = [_parsed(header) for topic in topics for header in self._tail(topic, pipeline)]
+        found = [_parsed(header) for topic in topics for header in self._tail(topic, names)]
         ours = [cursor for cursor in found if isinstance(cursor, Cursor) and cursor.ledger == ledger]
         others = [cursor for cursor in found if cursor not in ours]
         return others[0] if others else max(ours, key=lambda cursor: cursor.publication, default=None)
 
-    def _tail(self, topic: str, pipeline: str) -> Iterator[str]:
+    def _tail(self, topic: str, names: Container[str]) -> Iterator[str]:
         """The cursor headers of a pipeline's messages at the end of each partition of a topic."""
         facts = self._broker.topic(topic)
         ends = self._broker.ends(topic, range(facts.partitions)) if facts else {}
@@ -61,7 +78,7 @@ class Group:
             for message in self._consumer.consume(TAIL_OFFSETS, POLL_S):
                 error = message.error()
                 if error is None:
-                    yield from _cursor_of(message, pipeline)
+                    yield from _cursor_of(message, names)
                 elif error.code() == KafkaError._PARTITION_EOF:
                     left.discard(message.partition() or 0)
                 else:
@@ -93,9 +110,9 @@ def open_group(name: str, connections: Connections, broker: Broker) -> Iterator[
         consumer.close()
 
 
-def _cursor_of(message: KafkaMessage, pipeline: str) -> Iterator[str]:
+def _cursor_of(message: KafkaMessage, names: Container[str]) -> Iterator[str]:
     headers = dict(cast("RawHeaders", message.headers() or []))
-    if headers.get(PIPELINE) == pipeline.encode():
+    if (headers.get(PIPELINE) or b"").decode(errors="replace") in names:
         yield (headers.get(CURSOR) or b"").decode()
 
 

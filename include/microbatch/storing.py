@@ -1,25 +1,42 @@
 """Store: all that comes from a batch, in the transaction that claimed it.
 
-Dead letters are stored as the chunks come; contributions gather and are copied once, at the end.
+Dead letters and rows are stored as the chunks come; what gathers (contributions, pairs, rows under `unique`) is copied
+once, at the end.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from microbatch.claiming import Claim
-from microbatch.computing import Contributions
+from microbatch.computing import Computation, Row
 from microbatch.crash import crash_point
-from microbatch.decoding import Decoded, Reject
-from microbatch.errors import TooManyRejectedError
-from microbatch.outbox import SEGMENT_BYTES, SEGMENT_MESSAGES, OutMessage, dead_letter, encode_segment
+from microbatch.decoding import Message, Reject
+from microbatch.errors import PairsChangedError, TooManyRejectedError
+from microbatch.outbox import (
+    SEGMENT_BYTES,
+    SEGMENT_MESSAGES,
+    Origin,
+    OutMessage,
+    dead_letter,
+    encode_segment,
+    pair_message,
+    stream_message,
+)
+from microbatch.outputs import Pairs, TumblingWindow
+from microbatch.pair_tables import PairTables
 from microbatch.pipeline import Pipeline
 from microbatch.postgres import Connection
 from microbatch.ranges import OffsetRange
 from microbatch.registration import Registration
+from microbatch.relations import ROWS_A_FETCH, chunks
 from microbatch.sql import queries
-from microbatch.tables import ResultTables
+from microbatch.stream_tables import StreamTables
+from microbatch.view import view
+from microbatch.window_tables import WindowTables
 
 # Fewer messages than this say nothing about a share.
 REJECTED_SHARE_OF_AT_LEAST: Final = 100
@@ -28,34 +45,85 @@ _OUTBOX: Final = queries("outbox")
 
 
 class Counts(msgspec.Struct):
-    """Messages of one range, tombstones included, and the rejects among them."""
+    """Messages of one range.
+
+    Attributes:
+        messages: all of them, tombstones included.
+        rejected: those that are dead letters.
+        invalid: rejects that are no valid events; others broke a rule of the declaration.
+        repeated: events that `unique` left out.
+        filtered: events that `where` or a transform left out.
+    """
 
     messages: int = 0
     rejected: int = 0
+    invalid: int = 0
+    repeated: int = 0
+    filtered: int = 0
 
 
-class Letters(msgspec.Struct):
-    """Dead letters of one range that are not stored yet."""
+class Segments:
+    """Messages of one range on their way into the outbox, as many at a time as a segment holds."""
 
-    messages: list[OutMessage] = msgspec.field(default_factory=list)
-    bytes: int = 0
+    def __init__(self, connection: Connection, registration: Registration, batch_id: int, item: OffsetRange) -> None:
+        self._connection = connection
+        self._facts = {
+            "pipeline_id": registration.pipeline_id,
+            "batch_id": batch_id,
+            "topic_id": registration.topic_id,
+            "partition": item.partition,
+            "start_offset": item.start,
+        }
+        self._messages: list[OutMessage] = []
+        self._bytes = 0
 
-    def add(self, message: OutMessage) -> bool:
-        """Add one; True if they now fill a segment."""
-        self.messages.append(message)
-        self.bytes += message.size
-        return len(self.messages) >= SEGMENT_MESSAGES or self.bytes >= SEGMENT_BYTES
+    def add(self, message: OutMessage) -> None:
+        """Add a message; what fills a segment is stored."""
+        self._messages.append(message)
+        self._bytes += message.size
+        if len(self._messages) >= SEGMENT_MESSAGES or self._bytes >= SEGMENT_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Store what there is."""
+        if self._messages:
+            payload = {"messages": len(self._messages), "payload": encode_segment(self._messages)}
+            self._connection.execute(_OUTBOX["insert_batch_segment"], {**self._facts, **payload})
+        self._messages, self._bytes = [], 0
 
 
 class BatchStore:
-    """Writes what comes from one claimed batch."""
+    """Computes and writes what comes from one claimed batch.
 
-    def __init__(self, connection: Connection, pipeline: Pipeline, registration: Registration, claim: Claim) -> None:
+    Attributes:
+        counts: of each range, so far.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        pipeline: Pipeline,
+        registration: Registration,
+        claim: Claim,
+        computation: Computation,
+        *,
+        redo: bool,
+    ) -> None:
         self._connection = connection
         self._pipeline = pipeline
         self._registration = registration
         self._claim = claim
-        self._letters: dict[OffsetRange, Letters] = {}
+        self._computation = computation
+        self._redo = redo
+        self._origin = Origin(pipeline.name, pipeline.source.name, claim.batch_id, registration.sink_partitions)
+        seen = view(pipeline)
+        self._stream = StreamTables(pipeline, pipeline.stream, seen) if pipeline.stream else None
+        self._windows = [(window, WindowTables(pipeline, window, seen)) for window in pipeline.windows]
+        self._pairs = [(pairs, PairTables(pipeline, pairs)) for pairs in pipeline.pairs]
+        # Each kind of message has its own: rows and letters of a range are in the order of their offsets.
+        self._rows = {item: self._segments(item) for item in claim.ranges}
+        self._letters = {item: self._segments(item) for item in claim.ranges}
+        self._rejected_before: set[tuple[int, int]] = set()
         self._first_reason = ""
         self.counts: dict[OffsetRange, Counts] = {item: Counts() for item in claim.ranges}
 
@@ -69,37 +137,72 @@ class BatchStore:
         """Over all ranges, so far."""
         return sum(counts.rejected for counts in self.counts.values())
 
-    def add(self, item: OffsetRange, decoded: Decoded) -> None:
-        """Count a chunk of one range, and store its rejects and dead letters."""
+    def add(self, item: OffsetRange, messages: list[Message]) -> None:
+        """Compute a chunk of one range, and store what of it need not wait."""
+        chunk = self._computation.add(messages)
         counts = self.counts[item]
-        counts.messages += decoded.messages
-        counts.rejected += len(decoded.rejects)
-        if decoded.rejects:
-            self._first_reason = self._first_reason or decoded.rejects[0].reason
-            self._copy_rejects(decoded.rejects)
-            self._gather_letters(item, decoded.rejects)
+        counts.messages += len(messages)
+        counts.rejected += len(chunk.rejects)
+        counts.invalid += sum(reject.is_invalid for reject in chunk.rejects)
+        counts.filtered += chunk.filtered
+        if chunk.rejects:
+            self._store_rejects(item, chunk.rejects)
+        if chunk.rows:
+            self._store_rows(item, chunk.rows)
 
-    def finish(self, contributions: Contributions) -> int:
+    def finish(self) -> int:
         """Store what has gathered; returns the number of windows that the batch contributes to.
 
         Raises:
-            TooManyRejectedError: more than `max_rejected` of the batch are rejects.
+            TooManyRejectedError: more than `max_rejected` of the batch are invalid.
+            PairsChangedError: a redo found other events to pair than the batch had booked.
         """
         self._refuse_too_many()
-        for item in list(self._letters):
-            self._flush_letters(item)
-        windows: set[datetime] = set()
-        for output in self._pipeline.outputs:
-            tables = ResultTables(output, self._pipeline.fields)
-            rows = contributions.rows(output)
-            for count in tables.copy_contributions(self._connection, self._claim.batch_id, rows):
-                if count == 1:
-                    crash_point("consume.inside_copy")
-            touched = contributions.windows(output)
-            self._touch(output.table, touched)
-            windows.update(touched)
+        self._decide()
+        windows = {start for window, tables in self._windows for start in self._store_contributions(window, tables)}
+        for output, tables in self._pairs:
+            self._store_pairs(output, tables)
+        for segments in (*self._letters.values(), *self._rows.values()):
+            segments.flush()
         self._count()
         return len(windows)
+
+    def erase(self) -> None:
+        """Take away what the batch has left, to be redone; its windows are touched as a whole.
+
+        Rejects stay, for they say which messages are in the dead-letter topic; so do pairs, which cannot change.
+        """
+        batch = {"batch_id": self._claim.batch_id}
+        for window, tables in self._windows:
+            touched = {**batch, "pipeline_id": self._registration.pipeline_id, "output": self._touched_name(window)}
+            self._connection.execute(tables.compose("touch_windows_of_batch"), touched)
+            self._connection.execute(tables.compose("erase_contributions"), batch)
+        if self._stream is not None:
+            self._stream.erase(self._connection, self._claim.batch_id, self._claim.ranges)
+        rows = self._connection.execute(_LEDGER["resolve_rejects"], batch).fetchall()
+        self._rejected_before = {(partition, offset) for partition, offset in rows}
+
+    def _segments(self, item: OffsetRange) -> Segments:
+        return Segments(self._connection, self._registration, self._claim.batch_id, item)
+
+    # -- rejects -----------------------------------------------------------------------------------------------------
+
+    def _store_rejects(self, item: OffsetRange, rejects: list[Reject]) -> None:
+        """Rows and dead letters; of a redo only those that no earlier attempt rejected."""
+        self._first_reason = self._first_reason or rejects[0].reason
+        old = [reject for reject in rejects if _place(reject) in self._rejected_before]
+        new = [reject for reject in rejects if _place(reject) not in self._rejected_before] if old else rejects
+        if old:
+            again = {
+                "partitions": [reject.message.partition for reject in old],
+                "offsets": [reject.message.offset for reject in old],
+                "reasons": [reject.reason for reject in old],
+            }
+            self._connection.execute(_LEDGER["reject_again"], {**self._registration_facts(), **again})
+        self._copy_rejects(new)
+        topic = self._pipeline.dead_letter_topic.name
+        for reject in new:
+            self._letters[item].add(dead_letter(self._origin, topic, reject))
 
     def _copy_rejects(self, rejects: list[Reject]) -> None:
         ours, batch_id = self._registration, self._claim.batch_id
@@ -109,70 +212,105 @@ class BatchStore:
                 at = reject.message
                 copy.write_row((ours.pipeline_id, ours.topic_id, at.partition, at.offset, batch_id, reject.reason))
 
-    def _gather_letters(self, item: OffsetRange, rejects: list[Reject]) -> None:
-        topic = self._pipeline.dead_letter_topic.name
-        for reject in rejects:
-            letter = dead_letter(
-                reject,
-                topic=topic,
-                partitions=self._registration.sink_partitions[topic],
-                source=self._pipeline.source.name,
-                pipeline=self._pipeline.name,
-                batch_id=self._claim.batch_id,
-            )
-            if self._letters.setdefault(item, Letters()).add(letter):
-                self._flush_letters(item)
-
-    def _flush_letters(self, item: OffsetRange) -> None:
-        messages = self._letters.pop(item).messages
-        self._connection.execute(
-            _OUTBOX["insert_batch_segment"],
-            {
-                "pipeline_id": self._registration.pipeline_id,
-                "batch_id": self._claim.batch_id,
-                "topic_id": self._registration.topic_id,
-                "partition": item.partition,
-                "start_offset": item.start,
-                "messages": len(messages),
-                "payload": encode_segment(messages),
-            },
-        )
-
     def _refuse_too_many(self) -> None:
-        allowed = self._pipeline.max_rejected
-        if self.messages >= REJECTED_SHARE_OF_AT_LEAST and self.rejected > allowed * self.messages:
+        allowed, invalid = self._pipeline.max_rejected, sum(counts.invalid for counts in self.counts.values())
+        if self.messages >= REJECTED_SHARE_OF_AT_LEAST and invalid > allowed * self.messages:
             raise TooManyRejectedError(
                 pipeline=self._pipeline.name,
-                rejected=self.rejected,
+                rejected=invalid,
                 messages=self.messages,
                 ranges=", ".join(map(str, self.counts)),
                 allowed=allowed,
                 reason=self._first_reason,
             )
 
-    def _touch(self, output: str, windows: list[datetime]) -> None:
+    # -- rows of the stream ------------------------------------------------------------------------------------------
+
+    def _decide(self) -> None:
+        """With `unique`: what nobody booked before counts, and its rows are stored."""
+        stream = self._stream
+        if stream is None or not stream.unique:
+            return
+        self._computation.decide(lambda keys: stream.book(self._connection, self._claim.batch_id, keys))
+        for item, counts in self.counts.items():
+            counts.repeated = self._computation.repeated(item)
+            for some in chunks(self._computation.rows_of(item), ROWS_A_FETCH):
+                self._store_rows(item, some)
+
+    def _store_rows(self, item: OffsetRange, rows: list[Row]) -> None:
+        """Into the table, and into the outbox unless it is a redo: a topic forgets nothing."""
+        stream, output = self._stream, self._pipeline.stream
+        assert stream is not None  # noqa: S101 - only a stream has rows
+        assert output is not None  # noqa: S101 - as above
+        stream.copy_rows(self._connection, self._claim.batch_id, rows)
+        if output.topic is not None and not self._redo:
+            for row in rows:
+                self._rows[item].add(stream_message(self._origin, output.topic.name, row, stream.columns))
+
+    # -- windows and pairs -------------------------------------------------------------------------------------------
+
+    def _store_contributions(self, window: TumblingWindow, tables: WindowTables) -> list[datetime]:
+        found = self._computation.contributions(window)
+        for count in tables.copy_contributions(self._connection, self._claim.batch_id, found.rows()):
+            if count == 1:
+                crash_point("consume.inside_copy")
+        windows = found.windows()
         facts = {
             "pipeline_id": self._registration.pipeline_id,
-            "output": output,
+            "output": self._touched_name(window),
             "batch_id": self._claim.batch_id,
             "windows": windows,
         }
         self._connection.execute(_LEDGER["touch_windows"], facts)
+        return windows
+
+    def _touched_name(self, window: TumblingWindow) -> str:
+        return ".".join(self._pipeline.state(window))
+
+    def _store_pairs(self, output: Pairs, tables: PairTables) -> None:
+        """Pair the batch's events with what waits and with each other; the later event's range has the message."""
+        events, batch_id = self._computation.pairs(output), self._claim.batch_id
+        if self._redo:
+            # Pairs depend on what was booked before and after: the same events leave all of them as they are.
+            if events.events() != tables.events_of(self._connection, batch_id):
+                raise PairsChangedError(pipeline=self._pipeline.name, batch=batch_id)
+            return
+        events.pair(tables.oldest_waiting(self._connection, events.numbers()))
+        for item in self._claim.ranges:
+            tables.copy_pairs(self._connection, batch_id, events.pairs(item.partition, item.start, item.end))
+            if output.topic is not None:
+                for pair in events.pairs(item.partition, item.start, item.end):
+                    self._rows[item].add(pair_message(self._origin, output.topic.name, pair))
+        tables.remove_waiting(self._connection, events.matched())
+        tables.copy_waiting(self._connection, events.left(batch_id))
+
+    # -- counts ------------------------------------------------------------------------------------------------------
 
     def _count(self) -> None:
-        batch_id = self._claim.batch_id
+        totals = Counts()
         for item, counts in self.counts.items():
-            self._connection.execute(
-                _LEDGER["count_range"],
-                {
-                    "batch_id": batch_id,
-                    "partition": item.partition,
-                    "start_offset": item.start,
-                    "messages": counts.messages,
-                    "rejected": counts.rejected,
-                },
-            )
-        self._connection.execute(
-            _LEDGER["finish_batch"],
-            {"batch_id": batch_id, "messages": self.messages, "rejected": self.rejected},
-        )
+            place = {"batch_id": self._claim.batch_id, "partition": item.partition, "start_offset": item.start}
+            self._connection.execute(_LEDGER["count_range"], {**place, **msgspec.structs.asdict(counts)})
+            for name, value in msgspec.structs.asdict(counts).items():
+                setattr(totals, name, getattr(totals, name) + value)
+        facts = {"batch_id": self._claim.batch_id, **msgspec.structs.asdict(totals)}
+        self._connection.execute(_LEDGER["finish_batch"], facts)
+
+    def _registration_facts(self) -> dict[str, Any]:
+        return {"pipeline_id": self._registration.pipeline_id, "topic_id": self._registration.topic_id}
+
+
+@contextmanager
+def open_batch(
+    connection: Connection, pipeline: Pipeline, registration: Registration, claim: Claim, *, redo: bool = False
+) -> Iterator[BatchStore]:
+    """A store for a batch; with `redo`, what the batch has left is taken away first."""
+    with Computation(pipeline, claim.batch_time) as computation:
+        store = BatchStore(connection, pipeline, registration, claim, computation, redo=redo)
+        if redo:
+            store.erase()
+        yield store
+
+
+def _place(reject: Reject) -> tuple[int, int]:
+    return reject.message.partition, reject.message.offset

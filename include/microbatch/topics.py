@@ -6,7 +6,8 @@ from typing import Final
 from confluent_kafka.cimpl import NewTopic
 
 from microbatch.kafka import Broker
-from microbatch.pipeline import KafkaTopic, Pipeline
+from microbatch.outputs import KafkaTopic, TumblingWindow
+from microbatch.pipeline import Pipeline
 from microbatch.settings import Connections
 
 # Messages carry their window's end or their source's timestamp, which may be far from the time of sending.
@@ -29,17 +30,25 @@ def create_sinks(pipeline: Pipeline, broker: Broker) -> list[str]:
 
 
 def _sinks(pipeline: Pipeline) -> list[NewTopic]:
-    results = [_new(output.topic, **_RESULTS) for output in pipeline.outputs if output.topic]
-    return [*results, _new(pipeline.dead_letter_topic, **_DEAD_LETTERS)]
+    """Sinks of outputs and of rejects; what a pipeline declares goes before our own settings."""
+    sinks = [
+        _new(output.topic, **(_RESULTS if isinstance(output, TumblingWindow) else _ANY_TIME))
+        for output in pipeline.outputs
+        if output.topic
+    ]
+    return [*sinks, _new(pipeline.dead_letter_topic, **_DEAD_LETTERS)]
 
 
 def _new(topic: KafkaTopic, **config: str) -> NewTopic:
     # The broker's default replication factor.
-    return NewTopic(topic.name, num_partitions=topic.partitions, replication_factor=-1, config=config)
+    return NewTopic(
+        topic.name, num_partitions=topic.partitions, replication_factor=-1, config={**config, **topic.config}
+    )
 
 
 def _create(wanted: list[NewTopic], broker: Broker) -> list[str]:
-    there = broker.topics([topic.topic for topic in wanted])
+    # Pipelines may share a source, or a dead-letter topic.
+    there = broker.topics(list({topic.topic: None for topic in wanted}))
     missing = {topic.topic: topic for topic in wanted if topic.topic not in there}
     if missing:
         broker.create(list(missing.values()))

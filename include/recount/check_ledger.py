@@ -3,7 +3,8 @@
 from collections import defaultdict
 from itertools import pairwise
 
-from recount.ledger import Progress, Range
+from recount.counted import NO_COUNTS, Counts
+from recount.ledger import Batch, Progress, Range
 from recount.picture import Picture
 from recount.report import Finding
 
@@ -96,38 +97,53 @@ def _unread(picture: Picture, registered: dict[int, Progress]) -> list[str]:
 
 
 def _counts(picture: Picture) -> Finding:
-    """Messages and rejects, of each range and of each batch."""
+    """Messages, rejects, repeats and what was filtered, of each range and of each batch."""
     wrong = []
-    sums: dict[int, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    sums: dict[int, Counts] = defaultdict(lambda: NO_COUNTS)
     for found in picture.ledger.ranges:
-        place = (found.batch_id, found.partition, found.start)
-        counted = (picture.counted.messages.get(place, 0), picture.counted.rejected.get(place, 0))
-        if counted != (found.messages, found.rejected):
-            wrong.append(
-                f"{_show(found)} says {found.messages} messages, {found.rejected} rejected; "
-                f"the topic has {counted[0]}, {counted[1]}"
-            )
-        sums[found.batch_id] = (sums[found.batch_id][0] + counted[0], sums[found.batch_id][1] + counted[1])
-    for batch_id, said in picture.ledger.batches.items():
-        if said != sums[batch_id]:
-            wrong.append(f"batch {batch_id} says {said[0]} messages, {said[1]} rejected; really {sums[batch_id]}")
-    return Finding("messages and rejects counted", sum(picture.counted.messages.values()), tuple(wrong))
+        counted = picture.counted.counts.get((found.batch_id, found.partition, found.start), NO_COUNTS)
+        if counted != _said(found):
+            wrong.append(f"{_show(found)} says {_counted(_said(found))}; the topic has {_counted(counted)}")
+        a = sums[found.batch_id]
+        sums[found.batch_id] = (a[0] + counted[0], a[1] + counted[1], a[2] + counted[2], a[3] + counted[3])
+    for batch_id, batch in picture.ledger.batches.items():
+        if _said(batch) != sums[batch_id]:
+            wrong.append(f"batch {batch_id} says {_counted(_said(batch))}; really {_counted(sums[batch_id])}")
+    return Finding("messages of ranges and batches counted", picture.counted.messages, tuple(wrong))
+
+
+def _said(found: Range | Batch) -> Counts:
+    return found.messages, found.rejected, found.repeated, found.filtered
+
+
+def _counted(counts: Counts) -> str:
+    return "{} messages, {} rejected, {} repeated, {} filtered".format(*counts)
 
 
 def _rejects(picture: Picture) -> Finding:
-    """One row per rejected offset, with its batch and a reason."""
+    """One row per rejected offset, with its batch and a reason; a resolved one must be of a message that counts now."""
     said = picture.ledger.rejects
     counted = picture.counted.rejects
-    wrong = [f"partition {p}, offset {o}: rejected, but valid" for p, o in sorted(said.keys() - counted.keys())]
+    open_ = {place for place, row in said.items() if not row.resolved}
+    wrong = [f"partition {p}, offset {o}: rejected, but valid" for p, o in sorted(open_ - counted.keys())]
     wrong += [
         f"partition {p}, offset {o}: not rejected, but {counted[p, o].reason}"
-        for p, o in sorted(counted.keys() - said.keys())
+        for p, o in sorted(counted.keys() - open_)
     ]
-    for place in sorted(said.keys() & counted.keys()):
-        batch_id, reason = said[place]
-        if batch_id != counted[place].batch_id or not reason:
-            wrong.append(f"partition {place[0]}, offset {place[1]}: batch {batch_id}, reason {reason!a}")
-    return Finding("rejected offsets", len(counted), tuple(wrong))
+    for place in sorted(open_ & counted.keys()):
+        row, should = said[place], counted[place]
+        if row.batch_id != should.batch_id or not row.reason or (should.is_exact and row.reason != should.reason):
+            wrong.append(
+                f"partition {place[0]}, offset {place[1]}: batch {row.batch_id}, reason {row.reason!a}; "
+                f"should be batch {should.batch_id}, reason {should.reason!a}"
+            )
+    resolved = sorted(said.keys() - open_)
+    wrong += [
+        f"partition {p}, offset {o}: resolved, but batch {said[p, o].batch_id} was never redone, or has it not"
+        for p, o in resolved
+        if not picture.ledger.is_redone(said[p, o].batch_id) or (p, o) not in picture.counted.origins
+    ]
+    return Finding("rejected offsets", len(counted), tuple(wrong), f"{len(resolved)} resolved" if resolved else "")
 
 
 def _by_partition(ranges: tuple[Range, ...]) -> dict[int, list[Range]]:

@@ -1,28 +1,38 @@
 """Which results must exist, by the input alone and by how far the ledger says that windows are closed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
-from recount import totals
+from recount import totals, windows
 from recount.definition import Window
-from recount.ledger import Ledger, Revision
+from recount.errors import InvalidError
+from recount.ledger import Ledger
 from recount.picture import Picture
-from recount.totals import Cell, Number, Numbers
+from recount.tables import Revision
+from recount.totals import Cell, Number, Numbers, Partials
+
+_NEVER: Final = Decimal("Infinity")
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The results of one window output, counted again."""
+    """The results of one window output, counted again; `lacking`: cells of which some batch lacks a measure."""
 
     window: Window
     numbers: dict[Cell, Numbers]
     batches: dict[Cell, frozenset[int]]
+    lacking: frozenset[Cell]
     closed_until: Number
     complete_from: Number
 
     def window_end(self, cell: Cell) -> Number:
-        """The end of a cell's window, in seconds since 1970 UTC."""
-        return cell.window_start + self.window.size_s
+        """The end of a cell's window, in seconds since 1970 UTC; infinite beyond the calendar."""
+        try:
+            return windows.end_s(self.window, int(cell.window_start))
+        except InvalidError:
+            return _NEVER
 
     def is_closed(self, cell: Cell) -> bool:
         """Whether the results of this window must be published."""
@@ -51,18 +61,32 @@ class Expected:
             wrong.append(f"{cell}: is_final is {found.is_final}")
         return wrong
 
+    @property
+    def note(self) -> str:
+        """How many closed cells are not judged in all of their measures."""
+        count = sum(self.is_closed(cell) for cell in self.lacking)
+        return f"{count} with a measure added later, which is null and not judged" if count else ""
+
     def _show(self, numbers: Numbers | None) -> str:
         return totals.show(self.window, numbers)
 
 
 def expected(picture: Picture, output: int) -> Expected:
-    """What output number `output` of the definition must show."""
+    """What window output number `output` of the definition must show.
+
+    A total is null if a contribution to it was not computed, because its measure was added later.
+    """
     window = picture.ledger.definition.windows[output]
     per_batch = picture.counted.per_batch[output]
+    lacking = _lacking(picture.ledger.tables[output].contributions)
     return Expected(
         window=window,
-        numbers=totals.over_batches(window, per_batch),
+        numbers={
+            cell: _without(totals.numbers(window.measures, partials), lacking.get(cell, frozenset()))
+            for cell, partials in totals.over_batches(window, per_batch).items()
+        },
         batches=totals.batches(per_batch),
+        lacking=frozenset(lacking),
         closed_until=_or(picture.ledger.closed_until, "-Infinity"),
         complete_from=_complete_from(picture.ledger),
     )
@@ -74,6 +98,20 @@ def still_open(picture: Picture, expected: Expected) -> list[str]:
         return []
     cells = [cell for cell in expected.numbers if not expected.is_closed(cell)]
     return [f"{cell}: its window is still open" for cell in cells]
+
+
+def _lacking(contributions: Mapping[tuple[int, Cell], Partials]) -> dict[Cell, frozenset[int]]:
+    """The cells of which some contribution lacks measures, and which ones."""
+    found: dict[Cell, frozenset[int]] = {}
+    for (_, cell), partials in contributions.items():
+        missing = frozenset(at for at, (_, count) in enumerate(partials) if count is None)
+        if missing:
+            found[cell] = found.get(cell, frozenset()) | missing
+    return found
+
+
+def _without(numbers: Numbers, missing: frozenset[int]) -> Numbers:
+    return tuple(None if at in missing else number for at, number in enumerate(numbers))
 
 
 def _complete_from(ledger: Ledger) -> Number:

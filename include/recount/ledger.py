@@ -1,25 +1,22 @@
 """The ledger and the tables of one pipeline, read whole in one snapshot by plain SQL."""
 
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from importlib.resources import files
-from typing import Any, Final, LiteralString
+from typing import Final, LiteralString
 from uuid import UUID
 
 import psycopg
-from psycopg import sql
 from psycopg.rows import dict_row
 
-from recount import definition
-from recount.definition import Definition, Window
+from recount import definition, tables
+from recount.definition import Definition
 from recount.errors import PipelineUnknownError
-from recount.totals import Cell, Number, Numbers
-
-Row = dict[str, Any]
-Connection = psycopg.Connection[Row]
+from recount.pairing import Pairing
+from recount.tables import Connection, DbRow, StreamTables, WindowTables
+from recount.times import since_epoch_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,32 +40,41 @@ class Range:
     end: int
     messages: int
     rejected: int
+    repeated: int = 0
+    filtered: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Revision:
-    """A result as it was published; `numbers` is None when retracted, `batches` outside the history."""
+class Batch:
+    """A batch, and what the ledger says it found.
 
-    number: int
-    numbers: Numbers | None
-    is_final: bool
-    window_end: Number | None
-    batches: frozenset[int] | None = None
-    is_open: bool = False  # the history says that it still holds
+    Attributes:
+        attempt: more than 1 says that it was redone.
+        time_us: its one "now", in µs since 1970 UTC.
+        is_older: it was computed by an earlier definition, which had fewer columns.
+    """
+
+    messages: int
+    rejected: int
+    repeated: int = 0
+    filtered: int = 0
+    attempt: int = 1
+    time_us: int = 0
+    is_older: bool = False
 
     @property
-    def shown(self) -> tuple[Numbers | None, bool | None]:
-        """What must change from one revision to the next."""
-        return (None, None) if self.numbers is None else (self.numbers, self.is_final)
+    def is_redone(self) -> bool:
+        """Whether topics may still have what an earlier attempt sent."""
+        return self.attempt > 1
 
 
 @dataclass(frozen=True, slots=True)
-class Tables:
-    """The result table, what batches contributed, and every revision, of one window output."""
+class RejectRow:
+    """A row of a rejected offset; a resolved one was accepted by a redo later, and counts."""
 
-    results: dict[Cell, Revision]
-    contributions: dict[tuple[int, Cell], Numbers]
-    history: dict[Cell, list[Revision]]
+    batch_id: int
+    reason: str
+    resolved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +97,38 @@ class Ledger:
     complete_from: Decimal | None
     progress: tuple[Progress, ...]
     ranges: tuple[Range, ...]
-    batches: dict[int, tuple[int, int]]
-    rejects: dict[tuple[int, int], tuple[int, str]]
+    batches: dict[int, Batch]
+    rejects: dict[tuple[int, int], RejectRow]
     publisher: Publisher | None
     sink_partitions: dict[str, int]
     set_aside: dict[str, int]
     unrest: tuple[str, ...]
-    tables: tuple[Tables | None, ...]
+    tables: tuple[WindowTables, ...] = ()
+    stream: StreamTables = field(default_factory=StreamTables)
+    pairs: tuple[Pairing, ...] = ()
+    former_names: tuple[str, ...] = ()
+
+    @property
+    def may_have_grown(self) -> bool:
+        """Whether columns may have been added since: what was stored and sent before does not have them."""
+        return any(batch.is_older or batch.is_redone for batch in self.batches.values())
+
+    def is_redone(self, batch_id: int) -> bool:
+        """Whether a batch was redone."""
+        return batch_id in self.batches and self.batches[batch_id].is_redone
+
+    @property
+    def sent(self) -> int:
+        """The last publication that Kafka may have: an intent may have been sent already."""
+        return max(self.publisher.cursor, self.publisher.intent or 0) if self.publisher else 0
+
+    def is_due(self, partition: int, offset: int) -> bool:
+        """Whether a message's turn to be sent has come: what lies above a gap waits until it is filled."""
+        return any(
+            offset < max(progress.covered_until, progress.first_offset)
+            for progress in self.progress
+            if progress.partition == partition
+        )
 
 
 @contextmanager
@@ -127,15 +158,19 @@ def read(connection: Connection, pipeline: str, deployment: str) -> Ledger:
         complete_from=row["complete_from"],
         progress=tuple(Progress(**found) for found in _progress(connection, of)),
         ranges=tuple(_range(found) for found in connection.execute(_SQL["ranges"], of)),
-        batches={b["batch_id"]: (b["messages"], b["rejected"]) for b in connection.execute(_SQL["batches"], of)},
+        batches={b["batch_id"]: _batch(row, b) for b in connection.execute(_SQL["batches"], of)},
         rejects={
-            (r["partition"], r["offset"]): (r["batch_id"], r["reason"]) for r in connection.execute(_SQL["rejects"], of)
+            (r["partition"], r["offset"]): RejectRow(r["batch_id"], r["reason"], r["resolved"])
+            for r in connection.execute(_SQL["rejects"], of)
         },
         publisher=_publisher(connection, of),
         sink_partitions={s["name"]: s["partitions"] for s in connection.execute(_SQL["sinks"], of)},
         set_aside={a["topic"]: a["messages"] for a in connection.execute(_SQL["set_aside"], of)},
         unrest=unrest(connection, row["pipeline_id"]),
-        tables=tuple(_tables(connection, window) for window in defined.windows),
+        tables=tuple(tables.of_window(connection, window) for window in defined.windows),
+        stream=tables.of_stream(connection, defined.stream) if defined.stream else StreamTables(),
+        pairs=tuple(tables.of_pairs(connection, output) for output in defined.pairs),
+        former_names=tuple(row["former_names"]),
     )
 
 
@@ -170,7 +205,7 @@ def _queries() -> dict[str, LiteralString]:
 _SQL: Final = _queries()
 
 
-def _pipeline(connection: Connection, pipeline: str, deployment: str) -> Row:
+def _pipeline(connection: Connection, pipeline: str, deployment: str) -> DbRow:
     asked = {"pipeline": pipeline, "deployment": deployment}
     row = connection.execute(_SQL["pipeline"], asked).fetchone()
     if row is None:
@@ -182,11 +217,11 @@ def _pipeline(connection: Connection, pipeline: str, deployment: str) -> Row:
     return row
 
 
-def _progress(connection: Connection, of: Row) -> list[Row]:
+def _progress(connection: Connection, of: DbRow) -> list[DbRow]:
     return connection.execute(_SQL["progress"], of).fetchall()
 
 
-def _range(row: Row) -> Range:
+def _range(row: DbRow) -> Range:
     return Range(
         batch_id=row["batch_id"],
         topic_id=row["topic_id"],
@@ -195,98 +230,23 @@ def _range(row: Row) -> Range:
         end=row["end_offset"],
         messages=row["messages"],
         rejected=row["rejected"],
+        repeated=row["repeated"],
+        filtered=row["filtered"],
     )
 
 
-def _publisher(connection: Connection, of: Row) -> Publisher | None:
+def _batch(pipeline: DbRow, row: DbRow) -> Batch:
+    return Batch(
+        messages=row["messages"],
+        rejected=row["rejected"],
+        repeated=row["repeated"],
+        filtered=row["filtered"],
+        attempt=row["attempt"],
+        time_us=since_epoch_us(row["batch_time"]),
+        is_older=row["definition_hash"] != pipeline["definition_hash"],
+    )
+
+
+def _publisher(connection: Connection, of: DbRow) -> Publisher | None:
     row = connection.execute(_SQL["publisher"], of).fetchone()
     return Publisher(**row) if row else None
-
-
-# -- the tables of an output: their names come from the definition, so their queries are composed ------------
-
-
-def _tables(connection: Connection, window: Window) -> Tables | None:
-    if window.table is None:
-        return None
-    return Tables(
-        results={cell: revision for cell, revision, _ in _revisions(connection, window, "results")},
-        contributions=_contributions(connection, window),
-        history=_history(connection, window),
-    )
-
-
-_RESULTS: Final[LiteralString] = """
-select
-    extract(epoch from window_start) as "microbatch.window_start",
-    extract(epoch from window_end) as "microbatch.window_end",
-    is_final as "microbatch.is_final",
-    revision as "microbatch.revision",
-    {columns}
-from public.{table}
-"""
-
-_HISTORY: Final[LiteralString] = """
-select
-    extract(epoch from window_start) as "microbatch.window_start",
-    extract(epoch from window_end) as "microbatch.window_end",
-    is_final as "microbatch.is_final",
-    revision as "microbatch.revision",
-    retracted as "microbatch.retracted",
-    batches as "microbatch.batches",
-    valid_to is null as "microbatch.is_open",
-    {columns}
-from public.{table}
-order by revision, valid_from
-"""
-
-_CONTRIBUTIONS: Final[LiteralString] = """
-select
-    batch_id as "microbatch.batch_id",
-    extract(epoch from window_start) as "microbatch.window_start",
-    {columns}
-from public.{table}
-"""
-
-
-def _revisions(connection: Connection, window: Window, what: str) -> Iterator[tuple[Cell, Revision, Row]]:
-    query, table = (_RESULTS, window.table) if what == "results" else (_HISTORY, f"{window.table}_history")
-    for row in connection.execute(_composed(query, window, str(table))):
-        batches = row.get("microbatch.batches")
-        revision = Revision(
-            number=row["microbatch.revision"],
-            numbers=None if row.get("microbatch.retracted") else _numbers(window, row),
-            is_final=row["microbatch.is_final"],
-            window_end=row["microbatch.window_end"],
-            batches=None if batches is None else frozenset(batches),
-            is_open=row.get("microbatch.is_open", False),
-        )
-        yield _cell(window, row), revision, row
-
-
-def _history(connection: Connection, window: Window) -> dict[Cell, list[Revision]]:
-    found: dict[Cell, list[Revision]] = defaultdict(list)
-    for cell, revision, _ in _revisions(connection, window, "history"):
-        found[cell].append(revision)
-    return dict(found)
-
-
-def _contributions(connection: Connection, window: Window) -> dict[tuple[int, Cell], Numbers]:
-    query = _composed(_CONTRIBUTIONS, window, f"{window.table}_contribution")
-    return {
-        (row["microbatch.batch_id"], _cell(window, row)): _numbers(window, row) for row in connection.execute(query)
-    }
-
-
-def _composed(query: LiteralString, window: Window, table: str) -> sql.Composed:
-    columns = [sql.Identifier(name) for name in (*window.by, *window.columns)]
-    return sql.SQL(query).format(columns=sql.SQL(", ").join(columns), table=sql.Identifier(table))
-
-
-def _cell(window: Window, row: Row) -> Cell:
-    start = row["microbatch.window_start"]
-    return Cell(int(start) if start == int(start) else start, tuple(row[name] for name in window.by))
-
-
-def _numbers(window: Window, row: Row) -> Numbers:
-    return tuple(row[name] for name in window.columns)

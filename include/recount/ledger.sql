@@ -6,6 +6,8 @@ select
     p.pipeline_id,
     p.ledger,
     p.definition,
+    p.definition_hash,
+    p.former_names,
     extract(epoch from p.closed_until) as closed_until,
     extract(epoch from p.complete_from) as complete_from
 from microbatch.pipeline as p
@@ -34,7 +36,9 @@ select
     lower(offsets) as start_offset,
     upper(offsets) as end_offset,
     messages,
-    rejected
+    rejected,
+    repeated,
+    filtered
 from microbatch.offset_range
 where pipeline_id = %(pipeline_id)s
 order by
@@ -46,7 +50,12 @@ order by
 select
     batch_id,
     messages,
-    rejected
+    rejected,
+    repeated,
+    filtered,
+    attempt,
+    batch_time,
+    definition_hash
 from microbatch.batch
 where pipeline_id = %(pipeline_id)s
 order by batch_id;
@@ -56,7 +65,8 @@ select
     partition,
     "offset",
     batch_id,
-    reason
+    reason,
+    resolved
 from microbatch.reject
 where pipeline_id = %(pipeline_id)s;
 

@@ -9,6 +9,8 @@ from uuid import UUID
 from recount import kafka, ledger
 from recount.counted import Counted, count
 from recount.errors import OffsetsPendingError
+from recount.flow import Flow
+from recount.frames import Function
 from recount.kafka import Committed, Ends, Message
 from recount.ledger import Ledger
 
@@ -52,6 +54,11 @@ class Picture:
     committed: dict[int, Committed] | None
     moved: tuple[str, ...] = ()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What messages may call the pipeline: its name, or one that it had when they were made."""
+        return (self.pipeline, *self.ledger.former_names)
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -61,6 +68,7 @@ class Place:
         settled: everything must be covered up to the last stable offsets, and every window closed.
         compacted: result topics may have lost earlier revisions to compaction.
         patience_s: how long to wait for a quiet moment.
+        transform: the pipeline's transform, if it has one.
     """
 
     pipeline: str
@@ -70,6 +78,7 @@ class Place:
     settled: bool
     compacted: bool
     patience_s: float
+    transform: Function | None = None
 
 
 def take(place: Place) -> Picture:
@@ -103,6 +112,8 @@ _STEADY: Final = (
     "publisher",
     "set_aside",
     "tables",
+    "stream",
+    "pairs",
 )
 
 
@@ -118,7 +129,8 @@ def _quiet(place: Place, deadline: float) -> Ledger:
 
 def _look(place: Place, found: Ledger) -> Picture:
     definition = found.definition
-    sinks = {definition.dead_letters, *(window.topic for window in definition.windows if window.topic)}
+    flow, sinks = Flow(definition, place.transform), definition.topics
+    resolved = {at for at, row in found.rejects.items() if row.resolved}
     there = kafka.topics(place.bootstrap, {definition.topic, *sinks})
     source = _source(place.bootstrap, found, there.get(definition.topic))
     return Picture(
@@ -128,7 +140,9 @@ def _look(place: Place, found: Ledger) -> Picture:
         compacted=place.compacted,
         ledger=found,
         source=source,
-        counted=count(definition, found.ranges, _input(place.bootstrap, found, source)),
+        counted=count(
+            definition, found.ranges, _input(place.bootstrap, found, source), found.batches, flow, watched=resolved
+        ),
         sinks={topic: _sink(place.bootstrap, topic) if topic in there else None for topic in sinks},
         committed=_committed(place, found),
     )

@@ -13,11 +13,13 @@ class Finding:
         name: what was compared with what.
         compared: how many things were; 0 says that the comparison had nothing to judge.
         differences: each names its offset, key or number. Empty: all agree.
+        note: what could not be judged fully, and why.
     """
 
     name: str
     compared: int
     differences: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +73,5 @@ class Report:
 
 def _row(finding: Finding, width: int) -> str:
     verdict = f"{len(finding.differences)} DIFFER" if finding.differences else "agree"
-    return f"  {finding.name:<{width}}  {finding.compared:>10}  {verdict}"
+    note = f" ({finding.note})" if finding.note else ""
+    return f"  {finding.name:<{width}}  {finding.compared:>10}  {verdict}{note}"

@@ -1,11 +1,12 @@
 """The check, from beginning to end."""
 
-from recount import check_dead_letters, check_ledger, check_rest, check_tables, check_topics
+from recount import check_dead_letters, check_ledger, check_pairs, check_rest, check_streams, check_tables, check_topics
+from recount.frames import Function
 from recount.picture import Picture, Place, take
 from recount.report import Report
 
 
-def check(
+def check(  # noqa: PLR0913, each is a fact of the place, and tests name them
     pipeline: str,
     bootstrap: str,
     dsn: str,
@@ -14,6 +15,7 @@ def check(
     *,
     compacted: bool = False,
     patience_s: float = 20.0,
+    transform: Function | None = None,
 ) -> Report:
     """Compare all that a pipeline has stored and sent with its input, read whole.
 
@@ -26,11 +28,14 @@ def check(
             events closed.
         compacted: compaction may have removed earlier revisions and old tombstones from result topics.
         patience_s: how long to wait for a moment in which the engine is at rest; then it is judged as it is.
+        transform: the pipeline's transform, DataFrame to DataFrame; the ledger has only its hash.
 
     Raises:
         PipelineUnknownError: the ledger does not have it.
+        UncountableError: its definition has something that this check does not know, or a transform that
+            was not given.
     """
-    place = Place(pipeline, bootstrap, dsn, deployment, settled, compacted, patience_s)
+    place = Place(pipeline, bootstrap, dsn, deployment, settled, compacted, patience_s, transform)
     return judge(take(place))
 
 
@@ -40,12 +45,14 @@ def judge(picture: Picture) -> Report:
         *check_ledger.check(picture),
         *check_tables.check(picture),
         *check_topics.check(picture),
+        *check_streams.check(picture),
+        *check_pairs.check(picture),
         *check_dead_letters.check(picture),
         *check_rest.check(picture),
     ]
     return Report(
         pipeline=picture.pipeline,
-        messages=sum(picture.counted.messages.values()),
-        rejected=sum(picture.counted.rejected.values()),
+        messages=picture.counted.messages,
+        rejected=picture.counted.rejected,
         findings=tuple(findings),
     )

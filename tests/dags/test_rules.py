@@ -90,6 +90,12 @@ def test_every_run_ends(dags: "list[DAG]") -> None:
     assert not broken, f"{broken}: without dagrun_timeout a stopped task blocks the schedule for good"
 
 
+def test_pipelines_ask_for_the_params_of_a_run_and_no_others(dags: "list[DAG]") -> None:
+    pipelines = [dag for dag in dags if not is_producer(dag)]
+    broken = breaking(pipelines, lambda dag: list(dag.params) != ["mode", "from", "to", "max_records"])
+    assert not broken, f"{broken}: settings come from the environment when the file is imported, not from a run"
+
+
 def test_pipelines_try_again_after_seconds(dags: "list[DAG]") -> None:
     slow = timedelta(seconds=10)
     tasks = [task for dag in dags if not is_producer(dag) for task in dag.tasks]

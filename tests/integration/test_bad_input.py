@@ -24,7 +24,7 @@ NASTY: dict[str, tuple[bytes, str]] = {
     "missing field": (b'{"seller_id": "ada"}', "missing required field"),
     "wrong type": (b'{"seller_id": "ada", "amount_usd": "1", "sale_ts": 1}', "Expected `int`, got `str`"),
     "boolean": (b'{"seller_id": "ada", "amount_usd": true, "sale_ts": 1}', "Expected `int`, got `bool`"),
-    "fractional epoch": (b'{"seller_id": "ada", "amount_usd": 1, "sale_ts": 1.5}', "Expected `int`, got `float`"),
+    "fractional epoch": (b'{"seller_id": "ada", "amount_usd": 1, "sale_ts": 1.5}', "Expected `int | str`, got `float`"),
     "beyond 64 bits": (sale(amount=2**63), "<= 9223372036854775807"),
     "NaN": (b'{"seller_id": "ada", "amount_usd": NaN, "sale_ts": 1}', "malformed"),
     "NUL": (sale("a\0b"), "NUL (U+0000)"),

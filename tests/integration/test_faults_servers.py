@@ -15,12 +15,12 @@ from microbatch.crash import CrashPoint
 from microbatch.errors import KafkaUnreachableError, PostgresUnreachableError
 
 IMPATIENT: Final[dict[str, float]] = {
-    "kafka.KAFKA_TIMEOUT_S": 3,
-    "reading.STALLED_S": 3,
-    "sending.KAFKA_TIMEOUT_S": 3,
-    "sending.FENCE_TIMEOUT_S": 3,
-    "settling.FENCE_TIMEOUT_S": 3,
-    "sending.TRANSACTION_TIMEOUT_S": 3,
+    "kafka.KAFKA_TIMEOUT_S": 5,
+    "reading.STALLED_S": 5,
+    "sending.KAFKA_TIMEOUT_S": 5,
+    "sending.FENCE_TIMEOUT_S": 5,
+    "settling.FENCE_TIMEOUT_S": 5,
+    "sending.TRANSACTION_TIMEOUT_S": 5,
 }
 """With a dead broker, every wait ends at its timeout."""
 

@@ -1,20 +1,26 @@
 """Migrations: the ledger's schema, brought to this engine's version exactly once."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
+from typing import cast
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg._queries import PostgresQuery
 from psycopg.adapt import Transformer
 
+from fix_everything import everything
 from fix_pipeline import World
 from microbatch.errors import SchemaChangedError, SchemaTooNewError
 from microbatch.migrations import migrate
+from microbatch.output_tables import output_tables
 from microbatch.postgres import connect
 from microbatch.registration import register
 from microbatch.sql import migrations, queries
-from microbatch.tables import ResultTables
+from microbatch.tables import Templates
+from microbatch.topics import create_topics
 
 KNOWN = [migration.name for migration in migrations()]
 
@@ -100,13 +106,22 @@ def test_every_named_query_prepares_against_the_migrated_schema(warehouse: str, 
             prepare(connection, name, query.encode())
 
 
-def test_every_template_prepares_against_a_registered_pipeline(world: World) -> None:
-    tables = ResultTables(world.pipeline.outputs[0], world.pipeline.fields)
+@pytest.mark.parametrize(("output", "file"), list(enumerate(["streams", "windows", "windows", "pairs"])))
+def test_every_template_prepares_against_a_registered_pipeline(
+    make_world: Callable[..., World], output: int, file: str
+) -> None:
+    made = make_world()
+    world = World(everything("templates", 2), made.connections)
+    create_topics([world.pipeline], world.connections)
+    tables = cast("Templates", output_tables(world.pipeline)[output])
     with connect(world.connections.postgres, "test") as connection:
         register(world.pipeline, world.connections, connection)
-        for name in queries("results"):
-            if not name.startswith(("create_", "copy_")):
-                prepare(connection, name, tables.compose(name).as_bytes(connection))
+        with connection.transaction():
+            if file == "streams":
+                connection.execute(tables.compose("create_candidates"))
+            for name in queries(file):
+                query = tables.compose(name, pipeline=sql.Literal("everything"))
+                prepare(connection, name, query.as_bytes(connection))
 
 
 def prepare(connection: psycopg.Connection, name: str, query: bytes) -> None:

@@ -21,8 +21,9 @@ from microbatch.postgres import connect
 from microbatch.registration import Registration, register
 from microbatch.settings import Connections
 from microbatch.sql import queries
-from microbatch.tables import ResultTables
 from microbatch.topics import create_topics
+from microbatch.view import view
+from microbatch.window_tables import WindowTables
 
 BATCHES = 1_000_000
 PARTITIONS = 4
@@ -90,11 +91,17 @@ select %(batches)s, %(pipeline_id)s, 'plans', %(topic_id)s, p, int8range(%(cover
 from generate_series(0, %(partitions)s - 1) as p;
 update microbatch.partition_progress set covered_until = %(covered)s, caught_up_to = %(now)s;
 update microbatch.pipeline set closed_until = %(now)s::timestamptz - interval '1 minute';
-insert into aggregated_sales_contribution (batch_id, window_start, seller_id, amount_usd, sales)
-select b, %(now)s - make_interval(mins => %(batches)s - b + 1), 'seller ' || b %% 4, b, 10
-from generate_series(1, %(batches)s::int) as b;
-insert into aggregated_sales_contribution (batch_id, window_start, seller_id, amount_usd, sales)
-select %(batches)s - k, %(now)s - interval '30 minutes', 'seller ' || k, k, 10 from generate_series(0, 2) as k
+insert into aggregated_sales_contribution (
+    batch_id, window_start, window_end, seller_id, amount_usd, amount_usd__count, sales
+)
+select b, m.at, m.at + interval '1 minute', 'seller ' || b %% 4, b, 10, 10
+from generate_series(1, %(batches)s::int) as b,
+    lateral (select %(now)s - make_interval(mins => %(batches)s - b + 1) as at) as m;
+insert into aggregated_sales_contribution (
+    batch_id, window_start, window_end, seller_id, amount_usd, amount_usd__count, sales
+)
+select %(batches)s - k, %(now)s - interval '30 minutes', %(now)s - interval '29 minutes', 'seller ' || k, k, 10, 10
+from generate_series(0, 2) as k
 on conflict do nothing;
 insert into aggregated_sales (
     window_start, window_end, seller_id, amount_usd, sales, is_final, revision, updated_at
@@ -108,7 +115,7 @@ insert into aggregated_sales_history (
 select window_start, window_end, seller_id, amount_usd, sales, true, 1, false, '{1}', 1, updated_at
 from aggregated_sales;
 insert into microbatch.touched (pipeline_id, output, batch_id, window_start)
-select %(pipeline_id)s, 'aggregated_sales', %(batches)s - k, %(now)s - interval '30 minutes'
+select %(pipeline_id)s, 'public.aggregated_sales', %(batches)s - k, %(now)s - interval '30 minutes'
 from generate_series(0, 2) as k;
 insert into microbatch.run (pipeline_id, dag_id, run_id, shard, clear_number, behind)
 select %(pipeline_id)s, 'sales', 'run ' || b, 0, 0, 0 from generate_series(1, %(batches)s::int) as b;
@@ -130,11 +137,16 @@ def facts_of(registration: Registration) -> dict[str, Any]:
         "pipeline_id": registration.pipeline_id,
         "topic_id": registration.topic_id,
         "partitions": partitions,
+        "start_offsets": [None] * PARTITIONS,
         "end_offsets": [COVERED + 100] * PARTITIONS,
         "looked_at_ends": [COVERED + 100] * PARTITIONS,
+        "looked_at": NOW,
         "caught_up_to": NOW,
         "batches": [batch for batch, _ in touched],
         "windows": [window for _, window in touched],
+        "whole_windows": [],
+        "complete_before": "-infinity",
+        "complete_from": "-infinity",
         "closed_before": NOW - timedelta(minutes=1),
         "closed_until": NOW,
         "open_windows": False,
@@ -148,6 +160,8 @@ def facts_of(registration: Registration) -> dict[str, Any]:
         "start_offset": COVERED - 10,
         "messages": 10,
         "rejected": 0,
+        "repeated": 0,
+        "filtered": 0,
     }
 
 
@@ -202,7 +216,17 @@ CLAIM = [
     ("ledger", "advance_progress", 20, 200),
     ("ledger", "count_range", 20, 50),
     ("ledger", "finish_batch", 1, 50),
+    ("ledger", "run_completed", 5, 50),
+    ("ledger", "update_complete_from", 20, 50),
 ]
+REDO = [
+    ("ledger", "batches_of_run", 5, 50),
+    ("ledger", "batch_to_redo", 1, 50),
+    ("ledger", "ranges_of_batch", 20, 50),
+    ("ledger", "lock_batch", 1, 50),
+    ("ledger", "mark_redone", 1, 50),
+]
+INTERVAL = [("ledger", "uncovered"), ("ledger", "covering"), ("ledger", "reach_back")]
 PUBLISH = [
     ("outbox", "closing", 20, 50),
     ("outbox", "take_touched", 20, 50),
@@ -212,17 +236,32 @@ PUBLISH = [
 
 
 @pytest.mark.parametrize("generic", [False, True], ids=["custom", "generic"])
-@pytest.mark.parametrize(("file", "name", "rows", "pages"), [*CLAIM, *PUBLISH])
+@pytest.mark.parametrize(("file", "name", "rows", "pages"), [*CLAIM, *REDO, *PUBLISH])
 def test_a_query_reads_no_more_of_an_old_ledger_than_it_needs(
     old: Old, file: str, name: str, rows: int, pages: int, generic: bool
 ) -> None:
-    facts = {**old.facts, "dag_id": "sales", "run_id": "run 7"}
+    whose = {"dag_id": "sales", "run_id": "run 7", "shard": 0, "clear_number": 1, "completed": 0}
+    facts = {**old.facts, **whose, "definition_hash": old.registration.definition_hash}
 
     found = explain(old, queries(file)[name], facts, generic=generic)
 
     assert found.seq_scans == set()
     assert found.rows <= rows
     assert found.pages <= pages
+
+
+@pytest.mark.parametrize(("file", "name"), INTERVAL)
+def test_an_interval_reads_no_more_of_an_old_ledger_than_its_offsets(old: Old, file: str, name: str) -> None:
+    begin = COVERED // 2
+    spans = {"start_offsets": [begin] * PARTITIONS, "end_offsets": [begin + 100] * PARTITIONS}
+    # What reaches back from there to the beginning is nothing.
+    facts = {**old.facts, **spans, "complete_from": NOW}
+
+    found = explain(old, queries(file)[name], facts)
+
+    assert found.seq_scans == set()
+    assert found.rows <= 50
+    assert found.pages <= 500
 
 
 def test_claiming_finds_the_gap_and_nothing_else(old: Old) -> None:
@@ -235,9 +274,12 @@ def test_claiming_finds_the_gap_and_nothing_else(old: Old) -> None:
     assert rows == expected
 
 
+def window_tables(old: Old) -> WindowTables:
+    return WindowTables(old.world.pipeline, old.world.pipeline.windows[0], view(old.world.pipeline))
+
+
 def publish_changes(old: Old) -> str:
-    tables = ResultTables(old.world.pipeline.outputs[0], old.world.pipeline.fields)
-    return tables.compose("publish_changes").as_string()
+    return window_tables(old).compose("publish_changes").as_string()
 
 
 def test_a_merge_reads_only_what_was_touched_and_what_has_closed(old: Old) -> None:
@@ -312,15 +354,14 @@ def test_marking_reads_what_was_sent(old: Old) -> None:
 
 
 def test_the_revisions_of_a_merge_are_found_by_its_number(old: Old) -> None:
-    tables = ResultTables(old.world.pipeline.outputs[0], old.world.pipeline.fields)
 
-    found = explain(old, tables.compose("revisions_of_merge").as_string(), {"merge_id": 2})
+    found = explain(old, window_tables(old).compose("revisions_of_merge").as_string(), {"merge_id": 2})
 
     assert found.seq_scans == set()
     assert (found.rows, found.pages <= 50) == (0, True)
 
 
-@pytest.mark.parametrize("view", ["gap", "freshness"])
+@pytest.mark.parametrize("view", ["gap", "freshness", "lag"])
 def test_a_view_reads_no_more_than_it_shows(old: Old, view: str) -> None:
     found = explain(old, f"select * from microbatch.{view}", {})
 

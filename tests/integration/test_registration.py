@@ -25,10 +25,12 @@ from microbatch.errors import (
     TopicMissingError,
     TopicRecreatedError,
 )
+from microbatch.migrations import migrate
 from microbatch.postgres import connect
 from microbatch.publish import publish
 from microbatch.registration import Registration
 from microbatch.registration import register as register_pipeline
+from microbatch.sql import migrations, queries
 from outside import sink, with_output
 
 MakeWorld = Callable[..., World]
@@ -61,8 +63,8 @@ def test_the_tables_have_the_declared_columns_and_types(world: World) -> None:
         ("window_start", "timestamp with time zone", "NO"),
         ("window_end", "timestamp with time zone", "NO"),
         ("seller_id", "text", "NO"),
-        ("amount_usd", "numeric", "NO"),
-        ("sales", "bigint", "NO"),
+        ("amount_usd", "numeric", "YES"),
+        ("sales", "bigint", "YES"),
         ("is_final", "boolean", "NO"),
         ("revision", "integer", "NO"),
         ("updated_at", "timestamp with time zone", "NO"),
@@ -99,7 +101,7 @@ def test_comments_say_what_a_column_is(world: World) -> None:
     assert rows == [
         ("amount_usd", "sum of amount_usd"),
         ("sales", "number of events"),
-        ("seller_id", "field seller_id"),
+        ("seller_id", "column seller_id of the event"),
     ]
 
 
@@ -127,10 +129,10 @@ def test_sinks_are_owned_and_their_partitions_counted_once(world: World) -> None
     assert registration.sink_partitions == {results.name: 2, dead.name: 2} == register(world).sink_partitions
     assert world.rows("select kind, name from microbatch.sink order by 1, 2") == [
         ("dead letters", dead.name),
-        ("results", results.name),
-        ("table", "aggregated_sales"),
-        ("table", "aggregated_sales_contribution"),
-        ("table", "aggregated_sales_history"),
+        ("messages", results.name),
+        ("table", "public.aggregated_sales"),
+        ("table", "public.aggregated_sales_contribution"),
+        ("table", "public.aggregated_sales_history"),
     ]
 
 
@@ -165,8 +167,10 @@ def test_a_table_of_another_pipeline_is_refused_with_its_owner(world: World) -> 
     register(world)
     second = with_output(other(world), to=[PostgresTable("aggregated_sales"), sink(world, "other")])
 
-    owner = rf"belongs to pipeline '{world.connections.deployment}\.sales'; choose another name"
-    with pytest.raises(SinkOwnedError, match=rf"pipeline 'other': the table 'aggregated_sales' {owner}"):
+    owner = (
+        rf"belongs to pipeline '{world.connections.deployment}\.sales'; choose another name\. .* `microbatch rename`"
+    )
+    with pytest.raises(SinkOwnedError, match=rf"pipeline 'other': the table 'public\.aggregated_sales' {owner}"):
         register(second)
 
     assert world.rows("select name from microbatch.pipeline") == [("sales",)]
@@ -177,7 +181,7 @@ def test_a_result_topic_of_another_pipeline_is_refused_with_its_owner(world: Wor
     topic = world.pipeline.outputs[0].topic
     assert topic is not None
 
-    with pytest.raises(SinkOwnedError, match=rf"the results '{topic.name}' belongs to pipeline '.*\.sales'"):
+    with pytest.raises(SinkOwnedError, match=rf"the topic '{topic.name}' belongs to pipeline '.*\.sales'"):
         register(with_output(other(world), to=[PostgresTable("other"), topic]))
 
 
@@ -204,11 +208,66 @@ def test_a_topic_of_dead_letters_may_be_shared(world: World) -> None:
     assert world.rows("select count(*) from microbatch.sink where kind = 'dead letters'") == [(2,)]
 
 
+def test_the_state_of_an_output_without_a_table_has_a_schema_of_its_own(world: World) -> None:
+    topic = sink(world, "results")
+    both = [*world.pipeline.outputs, msgspec.structs.replace(world.pipeline.outputs[0], to=[topic])]
+
+    register(world.replace(outputs=both))
+
+    tables = (
+        "select relname::text from pg_class where relnamespace = 'microbatch_topic'::regnamespace and relkind = 'r'"
+    )
+    assert world.rows(f"{tables} order by 1") == [(f"{topic.name}{s}",) for s in ("", "_contribution", "_history")]
+    assert world.rows(
+        "select name from microbatch.sink where kind = 'table' and name like 'microbatch_topic.%%' order by 1"
+    ) == [(f"microbatch_topic.{topic.name}{s}",) for s in ("", "_contribution", "_history")]
+
+
+def test_a_table_in_another_schema_is_another_table(world: World) -> None:
+    """The owner of a table is found by its schema and name."""
+    register(world)
+    topic = KafkaTopic("aggregated_sales", partitions=2)
+
+    register(with_output(other(world), to=[topic]))
+
+    owners = "select p.name, s.name from microbatch.sink as s join microbatch.pipeline as p using (pipeline_id)"
+    assert world.rows(f"{owners} where s.name like '%%.aggregated_sales' order by 1") == [
+        ("other", "microbatch_topic.aggregated_sales"),
+        ("sales", "public.aggregated_sales"),
+    ]
+
+
+def test_the_sinks_of_a_ledger_from_before_keep_their_owners(warehouse: str) -> None:
+    """The first version of the ledger knew result tables in schema public, and topics of results, and no others."""
+    with connect(warehouse, "test") as connection:
+        connection.execute("create schema microbatch")
+        connection.execute(queries("ledger")["create_migration_table"])
+        first = migrations()[0]
+        connection.execute(first.text)
+        facts = {"version": first.version, "name": first.name, "sha256": first.sha256}
+        connection.execute(queries("ledger")["record_migration"], facts)
+        connection.execute(
+            "insert into microbatch.pipeline (deployment, name, cluster_id, source_topic, definition, definition_hash)"
+            " values ('default', 'sales', 'c', 's', '{}', 'h')"
+        )
+        connection.execute(
+            "insert into microbatch.sink (pipeline_id, kind, name, partitions)"
+            " values (1, 'table', 't', null), (1, 'results', 'r', 2), (1, 'dead letters', 'd', 2)"
+        )
+
+        migrate(connection)
+
+        found = connection.execute("select kind, name, partitions from microbatch.sink order by 1").fetchall()
+    assert found == [("dead letters", "d", 2), ("messages", "r", 2), ("table", "public.t", None)]
+
+
 @pytest.mark.parametrize("suffix", ["", "_contribution", "_history"])
 def test_a_table_that_was_there_before_is_refused_and_left_alone(world: World, suffix: str) -> None:
     execute(world, f"create table aggregated_sales{suffix} as select 42 as answer")
 
-    with pytest.raises(TableExistsError, match=f"table 'aggregated_sales{suffix}' exists and was not made by it"):
+    with pytest.raises(
+        TableExistsError, match=rf"table 'public\.aggregated_sales{suffix}' exists and was not made by it"
+    ):
         register(world)
 
     assert world.rows(f"select answer from aggregated_sales{suffix}") == [(42,)]

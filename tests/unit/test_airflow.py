@@ -7,12 +7,25 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from airflow.sdk.bases.decorator import DecoratedMappedOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from microbatch import Count, EpochSeconds, Event, KafkaTopic, Pipeline, PostgresTable, Sum, TumblingWindow, airflow
-from microbatch.errors import KafkaUnreachableError, TopicMissingError
+from microbatch import (
+    Count,
+    EpochSeconds,
+    Event,
+    KafkaTopic,
+    Pairs,
+    Pipeline,
+    PostgresTable,
+    Stream,
+    Sum,
+    TumblingWindow,
+    airflow,
+)
+from microbatch.errors import KafkaUnreachableError, RunParamsError, TopicMissingError
 from microbatch.metrics import of_consume
 from microbatch.ranges import OffsetRange
 from microbatch.runs import BatchSummary, ConsumeSummary, Run
@@ -46,8 +59,8 @@ PARCELS = Pipeline(
 
 
 @pytest.fixture
-def context(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """A task's context; tests change its DAG run."""
+def context(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A task's context; tests change its DAG run and its params."""
     dag_run = SimpleNamespace(
         dag_id="parcels",
         run_id="scheduled__1",
@@ -57,8 +70,9 @@ def context(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         data_interval_start=TEN,
         data_interval_end=TEN + timedelta(minutes=1),
     )
-    monkeypatch.setattr(airflow, "get_current_context", lambda: {"dag_run": dag_run})
-    return dag_run
+    found = {"dag_run": dag_run, "params": {"mode": "catch up", "from": None, "to": None, "max_records": None}}
+    monkeypatch.setattr(airflow, "get_current_context", lambda: found)
+    return found
 
 
 def test_a_pipeline_becomes_consume_mapped_over_its_shards_and_then_publish() -> None:
@@ -75,42 +89,71 @@ def test_a_run_may_last_its_budget_and_some_minutes() -> None:
     assert airflow.as_dag(PARCELS, schedule=airflow.every_minute).dagrun_timeout == timedelta(minutes=12)
 
 
-def test_source_and_results_are_assets() -> None:
-    dag = airflow.as_dag(PARCELS, schedule=airflow.every_minute)
+def test_source_and_all_results_are_assets() -> None:
+    outputs = [
+        Stream(to=[PostgresTable("parcel"), KafkaTopic("parcels")]),
+        *PARCELS.outputs,
+        TumblingWindow("1 hour", by=[], measures={"parcels": Count()}, to=[KafkaTopic("parcels-hourly")]),
+        Pairs("grams", sum=12, to=[PostgresTable("parcel_pair")]),
+    ]
+    pipeline = msgspec.structs.replace(PARCELS, outputs=outputs, shards=1)
+
+    dag = airflow.as_dag(pipeline, schedule=airflow.every_minute)
 
     assert [asset.name for asset in dag.get_task("consume").inlets] == ["topic parcels-raw"]
-    assert [asset.name for asset in dag.get_task("publish").outlets] == ["table parcel_weight", "topic parcel-weight"]
+    assert [asset.name for asset in dag.get_task("publish").outlets] == [
+        *("table parcel", "table parcel_weight", "table parcel_pair"),
+        *("topic parcels", "topic parcel-weight", "topic parcels-hourly"),
+    ]
 
 
-def test_the_page_of_a_dag_tells_source_event_fields_windows_and_dead_letters() -> None:
+def test_the_page_of_a_dag_begins_with_the_docstring_of_its_file_and_tells_the_declaration() -> None:
     page = airflow.as_dag(PARCELS, schedule=airflow.every_minute).doc_md or ""
 
-    assert page.startswith("The adapter to Airflow, without a running Airflow.")  # this file's docstring
-    for told in (
-        "### Reads topic `parcels-raw`\n\nA parcel that left the depot.",
-        "| `grams` | integer |  |",
-        "| `left_at` | whole seconds since 1970-01-01 UTC | event time |",
-        "### Computes windows of 5 minutes\n\nBy `depot`, into table `parcel_weight` and topic `parcel-weight`.",
-        "| `grams` | sum of grams |",
-        "### Rejects to topic `parcels-raw-dlq`",
-    ):
-        assert told in page
+    assert page.startswith("The adapter to Airflow, without a running Airflow.\n\n### Reads topic `parcels-raw`")
+    assert "A run that takes longer than 12 minutes is cut off" in page
 
 
-def test_a_scheduled_run_has_its_data_interval(context: SimpleNamespace) -> None:
+def test_a_dag_has_the_params_of_a_run() -> None:
+    dag = airflow.as_dag(PARCELS, schedule=airflow.every_minute)
+    assert list(dag.params) == ["mode", "from", "to", "max_records"]
+
+
+def test_a_task_does_what_its_run_and_its_params_say(context: dict[str, Any]) -> None:
     interval = (TEN, TEN + timedelta(minutes=1))
-    assert airflow.current_run() == Run("parcels", "scheduled__1", clear_number=0, interval=interval)
+    assert airflow.current_run() == Run("parcels", "scheduled__1", interval=interval)
+
+    context["dag_run"].run_type = "manual"
+    context["params"] |= {"mode": "reprocess", "from": "2020-01-01T00:00:00Z", "to": "2020-01-01T00:01:00Z"}
+
+    then = datetime(2020, 1, 1, tzinfo=UTC)
+    assert airflow.current_run() == Run(
+        "parcels", "scheduled__1", mode="reprocess", interval=(then, then + timedelta(minutes=1))
+    )
 
 
-@pytest.mark.parametrize("run_type", ["manual", "backfill", "asset_triggered"])
-def test_what_airflow_infers_for_other_runs_is_no_interval(context: SimpleNamespace, run_type: str) -> None:
-    context.run_type = run_type
-    assert airflow.current_run().interval is None
+def test_no_interval_ends_later_than_now(context: dict[str, Any]) -> None:
+    context["dag_run"].run_type = "manual"
+    context["params"] |= {"mode": "interval", "from": "2020-01-01T00:00:00Z", "to": "2999-01-01T00:00:00Z"}
+
+    with pytest.raises(RunParamsError, match="what has not happened yet cannot be read"):
+        airflow.current_run()
 
 
-def test_a_cleared_run_says_so(context: SimpleNamespace) -> None:
-    context.clear_number = 2
-    assert airflow.current_run().clear_number == 2
+@pytest.mark.parametrize(
+    ("partitions", "name"),
+    [
+        ([], "no partition"),
+        ([3], "partition 3"),
+        ([0, 2], "partitions 0, 2"),
+        ([*range(1, 16, 2)], "partitions 1, 3, 5, 7, 9, 11, 13, 15"),
+        ([*range(0, 2000, 2)], "1000 partitions: 0, 2, 4 … 1998"),
+    ],
+)
+def test_a_mapped_task_is_named_by_its_partitions(context: dict[str, Any], partitions: list[int], name: str) -> None:
+    airflow.name_after_partitions(ConsumeSummary(0, [], behind=0, partitions=partitions))
+
+    assert context["partitions"] == name
 
 
 def test_failed_shards_are_named_and_others_are_not() -> None:

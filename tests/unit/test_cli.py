@@ -10,6 +10,10 @@ from microbatch import cli
 from microbatch.addresses import ADDRESSES
 
 runner = CliRunner()
+COMMANDS = (
+    *("up", "down", "reset", "status", "env", "check", "consume", "send", "sql"),
+    *("lag", "gaps", "freshness", "watch", "run", "rename", "new"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -24,11 +28,35 @@ def test_help_lists_every_command() -> None:
     result = runner.invoke(cli.app, ["--help"])
 
     assert result.exit_code == 0
-    for command in ("up", "down", "reset", "status", "env", "check", "consume", "sql"):
+    for command in COMMANDS:
         assert f" {command} " in result.output
 
 
-@pytest.mark.parametrize("command", [["env"], ["consume", "sales-usd"], ["sql", "select 1"]])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_says_what_it_is_for(command: str) -> None:
+    result = runner.invoke(cli.app, [command, "--help"])
+
+    assert result.exit_code == 0
+    usage, _, rest = result.output.partition("[OPTIONS]")
+    assert usage.split()[-1] == command
+    # A sentence before the options.
+    assert "." in rest.partition("╭")[0]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["env"],
+        ["consume", "sales-usd"],
+        ["send", "sales-usd"],
+        ["sql", "select 1"],
+        ["lag"],
+        ["gaps", "sales"],
+        ["freshness"],
+        ["watch", "sales"],
+    ],
+    ids=" ".join,
+)
 def test_without_a_stack_a_command_says_so_in_one_line(command: list[str]) -> None:
     result = runner.invoke(cli.app, command)
 

@@ -15,8 +15,10 @@ from microbatch.crash import CRASH_POINTS, crash_point
 
 # The modules of each task; a point's name begins with its task.
 MODULES = {
-    "consume": {"consume.py", "claiming.py", "registration.py", "storing.py"},
+    "consume": {"consume.py", "batching.py", "claiming.py", "registration.py", "storing.py"},
+    "redo": {"redoing.py"},
     "publish": {"publish.py", "merging.py", "sending.py"},
+    "rename": {"renaming.py"},
 }
 
 

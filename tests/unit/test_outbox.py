@@ -1,24 +1,31 @@
 """What goes to Kafka: segments, result messages, dead letters. Their bytes are a format that others rely on."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from microbatch.columntypes import Column
+from microbatch.computing import Row
 from microbatch.decoding import Message, Reject
 from microbatch.outbox import (
     Cursor,
+    Origin,
     OutMessage,
     Size,
     dead_letter,
     decode_segment,
     encode_segment,
     lot_end,
+    pair_message,
     result_message,
+    stream_message,
 )
+from microbatch.pairing import Pair
 
 TEN = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 MINUTE_LATER = datetime(2026, 11, 21, 10, 1, tzinfo=UTC)
@@ -49,23 +56,31 @@ def test_a_segment_is_known_bytes() -> None:
     assert decode_segment(payload) == written
 
 
-def result(retracted: bool = False, **changes: Any) -> OutMessage:
-    columns = {
-        "window_start": TEN,
-        "seller_id": 'a"da',
-        "window_end": MINUTE_LATER,
-        "amount_usd": Decimal(7),
-        "sales": 2,
-        "is_final": True,
-        "revision": 1,
-    }
+COLUMNS = {
+    "window_start": ("timestamptz", TEN),
+    "seller_id": ("text", 'a"da'),
+    "window_end": ("timestamptz", MINUTE_LATER),
+    "amount_usd": ("numeric", Decimal(7)),
+    "sales": ("bigint", 2),
+    "is_final": ("boolean", True),
+    "revision": ("integer", 1),
+    "retracted": ("boolean", False),
+}
+"""Type and value of each column of a result's history."""
+
+
+def result(key: tuple[str, ...] = ("window_start", "seller_id"), **changes: Any) -> OutMessage:
+    """A result's message; a change is a value, or a type and a value."""
+    facts = dict(COLUMNS)
+    for name, change in changes.items():
+        facts[name] = change if isinstance(change, tuple) else (facts[name][0], change)
+    columns = [Column(name, kind, "") for name, (kind, _) in facts.items()]
     return result_message(
         topic="aggregated-sales",
         pipeline="sales",
-        key={"window_start": TEN, "seller_id": 'a"da'},
-        value=columns | changes,
-        revision=1,
-        retracted=retracted,
+        key=[column for column in columns if column.name in key],
+        columns=columns,
+        values=[value for _, value in facts.values()],
     )
 
 
@@ -84,69 +99,102 @@ def test_a_result_is_json_with_all_columns_under_its_window_and_key() -> None:
 
 
 def test_a_retraction_is_a_tombstone_with_a_revision() -> None:
-    message = result(retracted=True, amount_usd=None, sales=None)
+    message = result(retracted=True, amount_usd=None, sales=None, revision=3)
 
     assert message.value is None
     assert message.key == result().key
-    assert message.headers == (("microbatch.pipeline", b"sales"), ("microbatch.revision", b"1"))
+    assert message.headers == (("microbatch.pipeline", b"sales"), ("microbatch.revision", b"3"))
+
+
+UUID_ = UUID("6f1c6f2e-0000-4000-8000-000000000001")
 
 
 @pytest.mark.parametrize(
-    ("amount", "shown"),
+    ("kind", "value", "shown"),
     [
-        (Decimal(36893488147419103230), b"36893488147419103230"),
-        (Decimal("-1E+30"), b"-1" + b"0" * 30),
-        (Decimal(0), b"0"),
-        (Decimal("7.00"), b"7"),
-        (Decimal("7.25"), b'"7.25"'),
+        ("numeric", Decimal(36893488147419103230), b"36893488147419103230"),
+        ("numeric", Decimal("-1E+30"), b"-1" + b"0" * 30),
+        ("numeric", Decimal(0), b"0"),
+        ("numeric(50,2)", Decimal("7.00"), b'"7.00"'),
+        ("numeric(50,2)", Decimal("-0.25"), b'"-0.25"'),
+        ("numeric(50,12)", Decimal("1E-12"), b'"0.000000000001"'),
+        ("numeric(38,0)", Decimal("1E+20"), b'"1' + b"0" * 20 + b'"'),
+        ("bigint", 2**63 - 1, b"9223372036854775807"),
+        ("bigint", None, b"null"),
+        ("boolean", False, b"false"),
+        ("text", "ü\u2028\x7f", '"ü\u2028\x7f"'.encode()),
+        ("timestamptz", datetime(2026, 11, 21, 10, 0, 0, 123, tzinfo=UTC), b'"2026-11-21T10:00:00.000123Z"'),
+        ("timestamptz", datetime(1, 1, 8, tzinfo=UTC), b'"0001-01-08T00:00:00Z"'),
+        ("date", date(2026, 11, 21), b'"2026-11-21"'),
+        ("uuid", UUID_, b'"6f1c6f2e-0000-4000-8000-000000000001"'),
     ],
 )
-def test_numbers_are_exact_whole_ones_as_numbers_others_as_strings(amount: Decimal, shown: bytes) -> None:
-    assert b'"amount_usd":' + shown + b"," in (result(amount_usd=amount).value or b"")
+def test_each_type_has_one_way_in_json(kind: str, value: Any, shown: bytes) -> None:
+    assert b'"amount_usd":' + shown + b"," in (result(amount_usd=(kind, value)).value or b"")
 
 
 def test_without_keys_the_window_alone_is_the_key() -> None:
-    message = result_message(
-        topic="t", pipeline="p", key={"window_start": TEN}, value={"window_end": TEN}, revision=3, retracted=False
-    )
+    assert result(key=("window_start",)).key == b'{"window_start":"2026-11-21T10:00:00Z"}'
 
-    assert message.key == b'{"window_start":"2026-11-21T10:00:00Z"}'
-    assert message.headers[1] == ("microbatch.revision", b"3")
+
+ORIGIN = Origin(pipeline="sales", source="src", batch_id=9, sink_partitions={"dlq": 3, "rows": 2})
+FROM = (
+    ("microbatch.topic", b"src"),
+    ("microbatch.partition", b"7"),
+    ("microbatch.offset", b"4711"),
+    ("microbatch.pipeline", b"sales"),
+    ("microbatch.batch", b"9"),
+)
 
 
 def test_a_dead_letter_is_its_message_with_the_reason_and_the_origin() -> None:
     message = Message(7, 4711, 1_795_255_200_123, b"\x00k", b"\xff{", (("trace", b"1"), ("trace", None)))
 
-    letter = dead_letter(
-        Reject(message, "JSON is malformed: ü"), topic="dlq", partitions=3, source="src", pipeline="sales", batch_id=9
-    )
-
-    assert letter == OutMessage(
+    assert dead_letter(ORIGIN, "dlq", Reject(message, "JSON is malformed: ü")) == OutMessage(
         topic="dlq",
         partition=1,
         key=b"\x00k",
         value=b"\xff{",
         timestamp_ms=1_795_255_200_123,
-        headers=(
-            ("trace", b"1"),
-            ("trace", None),
-            ("microbatch.reason", "JSON is malformed: ü".encode()),
-            ("microbatch.topic", b"src"),
-            ("microbatch.partition", b"7"),
-            ("microbatch.offset", b"4711"),
-            ("microbatch.pipeline", b"sales"),
-            ("microbatch.batch", b"9"),
+        headers=(("trace", b"1"), ("trace", None), ("microbatch.reason", "JSON is malformed: ü".encode()), *FROM),
+    )
+
+
+def test_a_row_keeps_key_timestamp_and_place_of_its_source() -> None:
+    columns = [Column("at", "timestamptz", ""), Column("price", "numeric(17,2)", ""), Column('a "b"', "text", "")]
+    row = Row(7, 4711, b"k", 1_795_255_200_123, (TEN, Decimal("1.50"), None))
+
+    assert stream_message(ORIGIN, "rows", row, columns) == OutMessage(
+        topic="rows",
+        partition=1,
+        key=b"k",
+        value=b'{"at":"2026-11-21T10:00:00Z","price":"1.50","a \\"b\\"":null}',
+        timestamp_ms=1_795_255_200_123,
+        headers=FROM,
+    )
+
+
+def test_a_pair_goes_where_its_later_event_came_from() -> None:
+    pair = Pair(5, 1, 8, 3, 7, 7, 4711, None, 1_795_255_200_123)
+
+    assert pair_message(ORIGIN, "rows", pair) == OutMessage(
+        topic="rows",
+        partition=1,
+        key=None,
+        value=(
+            b'{"first_value":5,"first_partition":1,"first_offset":8,'
+            b'"second_value":7,"second_partition":7,"second_offset":4711}'
         ),
+        timestamp_ms=1_795_255_200_123,
+        headers=FROM,
     )
 
 
 @given(st.integers(0, 1000), st.integers(1, 50))
 def test_a_source_partition_always_goes_to_the_same_sink_partition(partition: int, partitions: int) -> None:
-    reject = Reject(Message(partition, 0, 0, None, b""), "r")
+    origin = Origin("p", "s", 1, {"t": partitions})
 
-    letter = dead_letter(reject, topic="t", partitions=partitions, source="s", pipeline="p", batch_id=1)
-
-    assert letter.partition == partition % partitions
+    assert origin.message("t", partition, 0, 0, None, None).partition == partition % partitions
 
 
 def test_a_cursor_is_json_of_ledger_and_publication() -> None:

@@ -1,50 +1,44 @@
-"""Comparisons that the engine cannot bring about yet, on pictures made by hand: retractions, gaps, refusals."""
+"""The comparisons of windows, topics and the ledger, on pictures made by hand: retractions, gaps, refusals."""
 
 import json
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 import pytest
 
+from fix_recount import MINUTE, TOPIC, cursor, message, plain
+from fix_recount import picture as made
 from recount.check_tables import sequence
-from recount.counted import count
 from recount.definition import Definition, parse
 from recount.errors import UncountableError
-from recount.kafka import Committed, Ends, Header, Message
-from recount.ledger import Ledger, Progress, Publisher, Range, Revision, Tables
+from recount.kafka import Ends, Header, Message
+from recount.ledger import Range
 from recount.partitioner import partition_of
 from recount.picture import Picture, Sink, Source
 from recount.report import Finding, Report
 from recount.story import judge
+from recount.tables import Revision, WindowTables
 from recount.totals import Cell
 
-LEDGER = UUID(int=1)
-TOPIC = UUID(int=2)
-MINUTE = 1_763_700_000
-PLAIN: dict[str, Any] = {
-    "source": {"topic": "sales", "event": {"s": "str", "n": "int", "t": "epoch_seconds"}, "event_time": "t"},
-    "max_future_s": 3600.0,
-    "dead_letters": "sales-dlq",
-    "outputs": [
-        {
-            "kind": "tumbling_window",
-            "size_s": 60,
-            "by": ["s"],
-            "measures": {"total": {"measure": "sum", "field": "n"}, "many": {"measure": "count"}},
-            "table": "sums",
-            "topic": "sums-out",
-        }
-    ],
+EVENT: dict[str, Any] = {"s": {"kind": "str"}, "n": {"kind": "int"}, "t": {"kind": "epoch_seconds"}}
+SUMS: dict[str, Any] = {
+    "kind": "tumbling_window",
+    "size_s": 60,
+    "timezone": "UTC",
+    "by": [["s", "text"]],
+    "measures": {"total": {"measure": "sum", "field": "n", "of": "bigint"}, "many": {"measure": "count"}},
+    "schema": "public",
+    "table": "sums",
+    "topic": "sums-out",
 }
+PLAIN = plain(EVENT, SUMS)
 SALES: Definition = parse(PLAIN)
 ADA, BOB = Cell(MINUTE, ("ada",)), Cell(MINUTE, ("bob",))
 
 
 def sale(offset: int, seller: str, number: int, at: int = MINUTE) -> Message:
-    value = json.dumps({"s": seller, "n": number, "t": at}).encode()
-    return Message("sales", 0, offset, MINUTE * 1000, None, value, ())
+    return message(offset, s=seller, n=number, t=at)
 
 
 def revision(number: int, total: int | None, many: int = 1, *, is_open: bool = False) -> Revision:
@@ -53,60 +47,35 @@ def revision(number: int, total: int | None, many: int = 1, *, is_open: bool = F
     return Revision(number, numbers, is_final=True, window_end=Decimal(MINUTE + 60), batches=batches, is_open=is_open)
 
 
-def out(offset: int, seller: str, total: int | None, number: int, publication: int = 1) -> Message:
+def out(offset: int, seller: str, total: int | None, number: int, publication: int = 1, **changes: Any) -> Message:
     key = json.dumps({"window_start": "2025-11-21T04:40:00Z", "s": seller}).encode()
-    plain = {"window_start": "2025-11-21T04:40:00Z", "window_end": "2025-11-21T04:41:00Z", "s": seller}
-    plain |= {"total": total, "many": 1, "is_final": True, "revision": number}  # type: ignore[dict-item]
+    value = {"window_start": "2025-11-21T04:40:00Z", "window_end": "2025-11-21T04:41:00Z", "s": seller}
+    value |= {"total": total, "many": 1, "is_final": True, "revision": number} | changes
+    value = {name: found for name, found in value.items() if found != "absent"}
     headers: tuple[Header, ...] = (("microbatch.revision", str(number).encode()), cursor(publication))
-    value = None if total is None else json.dumps(plain).encode()
-    return Message("sums-out", partition_of(key, 1), offset, (MINUTE + 60) * 1000, key, value, headers)
-
-
-def cursor(publication: int) -> Header:
-    return "microbatch.cursor", json.dumps({"ledger": str(LEDGER), "publication": publication}).encode()
+    body = None if total is None else json.dumps(value).encode()
+    return Message("sums-out", partition_of(key, 1), offset, (MINUTE + 60) * 1000, key, body, headers)
 
 
 def picture() -> Picture:
     """Ada has 5, in her second revision since the first was retracted; bob was there and is gone."""
-    ranges = (Range(1, TOPIC, 0, 0, 2, 2, 0),)
     ada = [revision(1, 4), revision(2, None), revision(3, 5, is_open=True)]
     bob = [revision(1, 9), revision(2, None, is_open=True)]
-    tables = Tables(
+    eve = Cell(MINUTE + 60, ("eve",))
+    tables = WindowTables(
         results={ADA: replace(ada[-1], batches=None, is_open=False)},
-        contributions={(1, ADA): (Decimal(5), 1), (1, Cell(MINUTE + 60, ("eve",))): (Decimal(1), 1)},
+        contributions={(1, ADA): ((Decimal(5), 1), (None, 1)), (1, eve): ((Decimal(1), 1), (None, 1))},
         history={ADA: ada, BOB: bob},
+        ends={(1, ADA): Decimal(MINUTE + 60), (1, eve): Decimal(MINUTE + 120)},
     )
-    ledger = Ledger(
-        pipeline_id=1,
-        ledger=LEDGER,
-        definition=SALES,
+    sent = (out(0, "ada", 4, 1), out(1, "bob", 9, 1), out(2, "ada", None, 2, 2), out(3, "bob", None, 2, 2))
+    return made(
+        SALES,
+        [[sale(0, "ada", 5), sale(1, "eve", 1, MINUTE + 60)]],
+        {"sums-out": (*sent, out(4, "ada", 5, 3, 3))},
         closed_until=Decimal(MINUTE + 60),
         complete_from=Decimal("-Infinity"),
-        progress=(Progress(TOPIC, 0, 0, 2),),
-        ranges=ranges,
-        batches={1: (2, 0)},
-        rejects={},
-        publisher=Publisher(3, None, 3),
-        sink_partitions={"sales-dlq": 1, "sums-out": 1},
-        set_aside={},
-        unrest=(),
         tables=(tables,),
-    )
-    messages = [sale(0, "ada", 5), sale(1, "eve", 1, MINUTE + 60)]
-    sent = (out(0, "ada", 4, 1), out(1, "bob", 9, 1), out(2, "ada", None, 2, 2), out(3, "bob", None, 2, 2))
-    return Picture(
-        pipeline="sales",
-        deployment="default",
-        settled=False,
-        compacted=False,
-        ledger=ledger,
-        source=Source(TOPIC, {0: Ends(0, 2, 2)}, ()),
-        counted=count(SALES, ranges, messages),
-        sinks={
-            "sums-out": Sink({0: Ends(0, 6, 6)}, (*sent, out(4, "ada", 5, 3, 3))),
-            "sales-dlq": Sink({0: Ends(0, 0, 0)}, ()),
-        },
-        committed={0: Committed(2, json.dumps({"ledger": str(LEDGER), "publication": 3}))},
     )
 
 
@@ -165,7 +134,6 @@ def test_an_early_result_of_an_open_window_may_lag_but_not_be_final() -> None:
     eve = Cell(MINUTE + 60, ("eve",))
     early = Revision(1, (Decimal(0), 0), is_final=False, window_end=Decimal(MINUTE + 120), batches=frozenset({1}))
     tables = picture().ledger.tables[0]
-    assert tables is not None
 
     def shown(is_final: bool) -> list[str]:
         row = replace(early, is_final=is_final)
@@ -186,13 +154,127 @@ def test_revisions_count_from_one(numbers: list[int], said: str) -> None:
     assert said in sequence([revision(number, index) for index, number in enumerate(numbers)])
 
 
-def test_what_the_check_cannot_count_is_refused() -> None:
-    pairs = PLAIN | {"outputs": [{"kind": "pairs"}]}
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (plain(EVENT, {"kind": "sessions"}), "output is of kind 'sessions'"),
+        (plain({"n": {"kind": "float"}}), "field 'n' is of kind 'float'"),
+        (plain({"n": {"kind": "int", "default": 5}}), "field 'n' has default"),
+        (plain({"n": {"kind": "int", "constraints": {"odd": True}}}), "constraints has odd"),
+        (plain({"n": {"kind": "struct", "fields": {"m": {"kind": "x"}}}}), "field 'm' is of kind 'x'"),
+        (plain({"n": {"kind": "list", "item": {"kind": "x"}}}), "item is of kind 'x'"),
+        (plain(EVENT, SUMS | {"emit": "early"}), "output has emit"),
+        (plain(EVENT, SUMS | {"schema": "other"}), "schema 'other'"),
+        (plain(EVENT, SUMS | {"by": [["s", "double precision"]]}), "'s' is of type 'double precision'"),
+        (plain(EVENT, SUMS | {"timezone": "Europe/Berlin"}), "a window of 60 s has the timezone"),
+        (plain(EVENT, SUMS | {"measures": {"m": {"measure": "median", "field": "n", "of": "bigint"}}}), "'median'"),
+        (plain(EVENT, SUMS | {"measures": {"m": {"measure": "sum", "field": "s", "of": "text"}}}), "a sum of text"),
+        (plain(EVENT, watermark=5), "the definition has watermark"),
+        ({"name": "p"}, "the definition has no 'source'"),
+    ],
+)
+def test_what_the_check_cannot_count_is_refused(broken: dict[str, Any], said: str) -> None:
+    with pytest.raises(UncountableError, match=said):
+        parse(broken)
 
-    with pytest.raises(UncountableError, match="output is of kind 'pairs'"):
-        parse(pairs)
-    with pytest.raises(UncountableError, match="field 'n' is of kind 'float'"):
-        parse(PLAIN | {"source": PLAIN["source"] | {"event": {"n": "float"}}})
+
+# -- a measure that was added later ------------------------------------------------------------------------
+
+
+def with_tables(base: Picture, **changes: Any) -> Picture:
+    return with_ledger(base, tables=(replace(base.ledger.tables[0], **changes),))
+
+
+def grown() -> Picture:
+    """Ada's batch was computed before `many` was declared; eve's after."""
+    batches = {1: replace(picture().ledger.batches[1], is_older=True)}
+    base = with_ledger(picture(), batches=batches)
+    tables = base.ledger.tables[0]
+    ada = [replace(r, numbers=None if r.numbers is None else (r.numbers[0], None)) for r in tables.history[ADA]]
+    base = with_tables(
+        base,
+        contributions=tables.contributions | {(1, ADA): ((Decimal(5), 1), (None, None))},
+        history=tables.history | {ADA: ada},
+        results={ADA: replace(ada[-1], batches=None, is_open=False)},
+    )
+    sent = (out(0, "ada", 4, 1, many="absent"), out(1, "bob", 9, 1), out(2, "ada", None, 2, 2))
+    return with_sent(base, *sent, out(3, "bob", None, 2, 2), out(4, "ada", 5, 3, 3, many=None))
+
+
+def test_a_measure_that_was_added_later_is_null_and_the_report_says_so() -> None:
+    report = judge(grown())
+
+    assert report.ok, report.render()
+    notes = {finding.name: finding.note for finding in report.findings if finding.note}
+    assert notes["sums_contribution = input"].startswith("1 with a measure added later")
+    assert notes["sums = input"].startswith("1 with a measure added later")
+    assert notes["topic sums-out = input"].startswith("1 with a measure added later")
+    assert "agree (1 with a measure added later" in report.render()
+
+
+def test_a_message_from_before_a_redo_computed_the_measure_may_lack_it() -> None:
+    batches = {1: replace(picture().ledger.batches[1], attempt=2)}
+    tables = picture().ledger.tables[0]
+    first = replace(tables.history[ADA][0], numbers=(Decimal(4), None))
+    base = with_tables(picture(), history=tables.history | {ADA: [first, *tables.history[ADA][1:]]})
+    sent = base.sinks["sums-out"]
+    assert sent is not None
+    base = with_sent(base, out(0, "ada", 4, 1, many="absent"), *sent.messages[1:])
+
+    assert judge(with_ledger(base, batches=batches)).ok
+    assert any("promised are" in text for text in judge(base).differences)
+
+
+def test_the_measures_that_were_there_are_still_compared() -> None:
+    tables = grown().ledger.tables[0]
+    six = replace(tables.results[ADA], numbers=(Decimal(6), None))
+
+    assert any("total=6" in text for text in judge(with_tables(grown(), results={ADA: six})).differences)
+
+
+def test_a_total_over_what_was_not_computed_must_be_null() -> None:
+    tables = grown().ledger.tables[0]
+    guessed = replace(tables.results[ADA], numbers=(Decimal(5), 1))
+
+    report = judge(with_tables(grown(), results={ADA: guessed}))
+    assert any("sums = input" in text and "many=1" in text for text in report.differences), report.render()
+
+
+def test_a_measure_that_a_batch_of_this_definition_did_not_compute_is_found() -> None:
+    young = with_ledger(grown(), batches=picture().ledger.batches)
+
+    assert any("not computed" in text for text in judge(young).differences)
+
+
+# -- what else may be wrong --------------------------------------------------------------------------------
+
+
+def test_a_contribution_whose_window_ends_elsewhere_is_found() -> None:
+    ends = picture().ledger.tables[0].ends | {(1, ADA): Decimal(MINUTE + 61)}
+
+    assert any("window_end is" in text for text in judge(with_tables(picture(), ends=ends)).differences)
+
+
+def test_another_text_for_the_same_key_is_found() -> None:
+    """Compaction compares bytes."""
+    spaced = out(4, "ada", 5, 3, 3)
+    spaced = replace(spaced, key=(spaced.key or b"").replace(b": ", b":"))
+    sent = picture().sinks["sums-out"]
+    assert sent is not None
+
+    report = judge(with_sent(picture(), *sent.messages[:4], spaced))
+    assert any("another message of it has" in text for text in report.differences), report.render()
+
+
+@pytest.mark.parametrize("name", ["rejected", "repeated", "filtered", "messages"])
+def test_a_count_that_is_wrong_is_found(name: str) -> None:
+    batch, found = picture().ledger.batches[1], picture().ledger.ranges[0]
+    five: dict[str, Any] = {name: 5}
+    in_batch = {1: replace(batch, **five)}
+    in_range = (replace(found, **five),)
+
+    assert any("batch 1 says" in text for text in judge(with_ledger(picture(), batches=in_batch)).differences)
+    assert any("range 0:[0, 2) says" in text for text in judge(with_ledger(picture(), ranges=in_range)).differences)
 
 
 def test_a_report_shows_the_first_differences_and_how_many_there_are() -> None:

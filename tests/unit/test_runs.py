@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from microbatch.ranges import OffsetRange
-from microbatch.runs import BatchSummary, ConsumeSummary, PublishSummary
+from microbatch.runs import BatchSummary, ConsumeSummary, Coverage, PublishSummary
 
 TEN = datetime(2026, 11, 21, 10, tzinfo=UTC)
 
@@ -25,6 +25,30 @@ def batch(messages: int, rejected: int) -> BatchSummary:
         (
             ConsumeSummary(0, [batch(10, 0)], 12_000),
             "shard 0: 10 messages in 1 batch, 0 rejected; 12,000 messages behind; the next run goes on",
+        ),
+        (
+            ConsumeSummary(0, [], 0, work="interval", coverage=Coverage.of([])),
+            "shard 0: the topic has no messages in the interval",
+        ),
+        (
+            ConsumeSummary(0, [batch(10, 1)], 0, work="interval"),
+            "shard 0: 10 messages in 1 batch, 1 rejected; the interval is read",
+        ),
+        (
+            ConsumeSummary(0, [], 0, work="interval", coverage=Coverage.of([7])),
+            "shard 0: all of the interval was read before, by batch 7; mode=reprocess would redo them",
+        ),
+        (
+            ConsumeSummary(0, [], 0, work="interval", coverage=Coverage.of(list(range(1, 1006)))),
+            (
+                "shard 0: all of the interval was read before, by batches 1, 2, 3, 4, 5 and 1,000 more; "
+                "mode=reprocess would redo them"
+            ),
+        ),
+        (ConsumeSummary(0, [], 0, work="redo"), "shard 0: no batch to redo"),
+        (
+            ConsumeSummary(0, [batch(10, 0), batch(20, 1)], 0, work="redo"),
+            "shard 0: 30 messages in 2 batches, 1 rejected; all of them redone",
         ),
         (
             ConsumeSummary(0, [], 0, completed_before=True),

@@ -12,6 +12,8 @@ from microbatch.sql import migrations, queries
 
 SOURCE = Path(microbatch.__file__).parent
 FILES = sorted(file.stem for file in (SOURCE / "sql").glob("*.sql"))
+# Of outputs' tables: their queries are composed by name.
+TEMPLATES = ("pairs", "streams", "windows")
 
 
 def uses() -> set[tuple[str, str]]:
@@ -24,8 +26,14 @@ def uses() -> set[tuple[str, str]]:
             if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id in files:
                 found |= {(files[node.value.id], name) for name in _names(node.slice)}
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "compose":
-                found |= {("results", name) for name in _names(node.args[0])}
-    return found | {("results", name) for name in _looped("tables.py")}
+                found |= {(_file_of(name), name) for name in _names(node.args[0])}
+    return found | {("windows", name) for name in _looped("window_tables.py") if name.startswith("create_")}
+
+
+def _file_of(template: str) -> str:
+    """The file of a template, whose names are unique over all of them."""
+    (found,) = [file for file in TEMPLATES if template in queries(file)] or ["none"]
+    return found
 
 
 def _binding(node: ast.AST) -> tuple[str, str] | None:
@@ -76,10 +84,10 @@ def test_no_query_selects_whatever_there_is(file: str) -> None:
     assert not [name for name, query in queries(file).items() if re.search(r"select\s+\*|\bselect r\.\*", query)]
 
 
-def test_only_the_results_have_templates() -> None:
+def test_only_queries_over_declared_tables_have_templates() -> None:
     for file in FILES:
         has_braces = {name for name, query in queries(file).items() if re.search(r"\{[a-z_]+\}", query)}
-        assert (has_braces != set()) == (file == "results")
+        assert (has_braces != set()) == (file in (*TEMPLATES, "watching"))
 
 
 def test_migrations_are_numbered_without_a_hole() -> None:

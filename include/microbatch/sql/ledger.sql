@@ -41,6 +41,13 @@ where
     deployment = %(deployment)s
     and name = %(name)s;
 
+-- name: set_definition
+update microbatch.pipeline
+set
+    definition = %(definition)s,
+    definition_hash = %(definition_hash)s
+where pipeline_id = %(pipeline_id)s;
+
 -- name: insert_pipeline
 insert into microbatch.pipeline (deployment, name, cluster_id, source_topic, definition, definition_hash)
 values (
@@ -83,13 +90,39 @@ where
     and partitions is not null;
 
 -- name: table_exists
-select to_regclass(format('%%I.%%I', 'public', %(name)s::text)) is not null as is_there;
+select to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text)) is not null as is_there;
 
 -- name: insert_progress
 -- A partition that is there already keeps its beginning.
-insert into microbatch.partition_progress (pipeline_id, topic_id, partition, first_offset, covered_until)
-values (%(pipeline_id)s, %(topic_id)s, %(partition)s, %(first_offset)s, %(first_offset)s)
+insert into microbatch.partition_progress (
+    pipeline_id, topic_id, partition, first_offset, covered_until, complete_from
+)
+values (
+    %(pipeline_id)s, %(topic_id)s, %(partition)s, %(first_offset)s, %(first_offset)s, %(complete_from)s
+)
 on conflict do nothing;
+
+-- name: update_complete_from
+-- A pipeline is complete from where its last partition is. It only goes back: a partition that is added later
+-- begins at its offset 0. The year 1 stands for -infinity, which clients cannot say: no window is older.
+with was as (
+    select
+        p.pipeline_id,
+        p.complete_from,
+        max(g.complete_from) as latest
+    from microbatch.pipeline as p
+    join microbatch.partition_progress as g using (pipeline_id)
+    where p.pipeline_id = %(pipeline_id)s
+    group by p.pipeline_id
+)
+
+update microbatch.pipeline as p
+set complete_from = was.latest
+from was
+where p.pipeline_id = was.pipeline_id
+returning
+    greatest(was.complete_from, '0001-01-01Z') as complete_before,
+    greatest(p.complete_from, '0001-01-01Z') as complete_from;
 
 -- name: progress
 select
@@ -105,6 +138,10 @@ order by partition;
 -- name: lock_definition_shared
 -- Slot 1: batches and merge share it, a change of the definition takes it exclusively.
 select pg_advisory_xact_lock_shared(%(pipeline_id)s, 1);
+
+-- name: lock_definition
+-- The same slot, for a change: it waits until no batch and no merge works with the old one.
+select pg_advisory_xact_lock(%(pipeline_id)s, 1);
 
 -- name: lock_shard
 -- Slot 2 + n: one batch of a shard at a time. For peace; the exclusion constraint is for truth.
@@ -130,38 +167,67 @@ where
     and a.wait_event = 'ClientRead'
     and a.query_start < clock_timestamp() - make_interval(secs => %(stuck_s)s);
 
+-- name: definition
+select definition
+from microbatch.pipeline
+where pipeline_id = %(pipeline_id)s;
+
 -- name: definition_hash
-select definition_hash
+-- The name does not count in it: a task of the old name may not write either.
+select
+    name,
+    definition_hash
 from microbatch.pipeline
 where pipeline_id = %(pipeline_id)s;
 
 -- name: uncovered
--- What of [covered_until, end) of each partition no batch has, lowest first.
+-- What of [start, end) of each partition no batch has, lowest first; without a start, from covered_until on.
 select
     wanted.partition,
     lower(hole.offsets) as start_offset,
     upper(hole.offsets) as end_offset
-from unnest(%(partitions)s::int[], %(end_offsets)s::bigint[]) as wanted (partition, end_offset)
+from unnest(%(partitions)s::int[], %(start_offsets)s::bigint[], %(end_offsets)s::bigint[])
+    as wanted (partition, start_offset, end_offset)
 join microbatch.partition_progress as g
     on
         g.pipeline_id = %(pipeline_id)s
         and g.topic_id = %(topic_id)s
         and g.partition = wanted.partition
 cross join lateral (
-    select
-        int8multirange(int8range(g.covered_until, greatest(g.covered_until, wanted.end_offset)))
-        - coalesce(range_agg(r.offsets), '{}') as holes
+    select coalesce(wanted.start_offset, g.covered_until) as start_offset
+) as s
+cross join lateral (
+    select int8range(s.start_offset, greatest(s.start_offset, wanted.end_offset)) as offsets
+) as span
+cross join lateral (
+    select int8multirange(span.offsets) - coalesce(range_agg(r.offsets), '{}') as holes
     from microbatch.offset_range as r
     where
         r.pipeline_id = g.pipeline_id
         and r.topic_id = g.topic_id
         and r.partition = g.partition
-        and r.offsets && int8range(g.covered_until, null)
+        and r.offsets && span.offsets
 ) as uncovered
 cross join lateral unnest(uncovered.holes) as hole (offsets)
 order by
     start_offset,
     partition;
+
+-- name: covering
+-- The batches of which a range meets one of these, oldest first.
+select distinct
+    b.batch_id,
+    b.shard
+from unnest(%(partitions)s::int[], %(start_offsets)s::bigint[], %(end_offsets)s::bigint[])
+    as wanted (partition, start_offset, end_offset)
+join microbatch.offset_range as r
+    on
+        r.pipeline_id = %(pipeline_id)s
+        and r.topic_id = %(topic_id)s
+        and r.partition = wanted.partition
+        and r.offsets && int8range(wanted.start_offset, greatest(wanted.start_offset, wanted.end_offset))
+join microbatch.batch as b using (batch_id)
+order by b.batch_id;
 
 -- name: highest_covered
 -- The end of what is covered, above gaps too.
@@ -216,7 +282,9 @@ values (
 update microbatch.offset_range
 set
     messages = %(messages)s,
-    rejected = %(rejected)s
+    rejected = %(rejected)s,
+    repeated = %(repeated)s,
+    filtered = %(filtered)s
 where
     batch_id = %(batch_id)s
     and partition = %(partition)s
@@ -227,12 +295,90 @@ update microbatch.batch
 set
     messages = %(messages)s,
     rejected = %(rejected)s,
-    committed_at = clock_timestamp()
+    repeated = %(repeated)s,
+    filtered = %(filtered)s,
+    -- A redo keeps it: see redone_at.
+    committed_at = coalesce(committed_at, clock_timestamp())
+where batch_id = %(batch_id)s;
+
+-- name: batches_of_run
+-- What a run has made, oldest first.
+select
+    batch_id,
+    shard
+from microbatch.batch
+where
+    pipeline_id = %(pipeline_id)s
+    and dag_id = %(dag_id)s
+    and run_id = %(run_id)s
+order by batch_id;
+
+-- name: lock_batch
+select batch_id
+from microbatch.batch
+where batch_id = %(batch_id)s
+for update;
+
+-- name: batch_to_redo
+-- Its one "now", and whether this run has redone it since it completed last: Airflow also clears a run that it has
+-- cut off, and that goes on.
+select
+    batch_time,
+    coalesce(
+        redo_dag_id = %(dag_id)s
+        and redo_run_id = %(run_id)s
+        and redo_clear_number > coalesce(%(completed)s::int, -1),
+        false
+    ) as is_redone
+from microbatch.batch
+where batch_id = %(batch_id)s;
+
+-- name: ranges_of_batch
+select
+    partition,
+    lower(offsets) as start_offset,
+    upper(offsets) as end_offset,
+    messages
+from microbatch.offset_range
+where batch_id = %(batch_id)s
+order by
+    partition,
+    start_offset;
+
+-- name: mark_redone
+update microbatch.batch
+set
+    attempt = attempt + 1,
+    definition_hash = %(definition_hash)s,
+    redone_at = clock_timestamp(),
+    redo_dag_id = %(dag_id)s,
+    redo_run_id = %(run_id)s,
+    redo_clear_number = %(clear_number)s
 where batch_id = %(batch_id)s;
 
 -- name: copy_rejects
 copy microbatch.reject (pipeline_id, topic_id, partition, "offset", batch_id, reason)
 from stdin (format binary);
+
+-- name: resolve_rejects
+-- A redo begins: whatever it rejects again is rejected again.
+update microbatch.reject
+set resolved = true
+where batch_id = %(batch_id)s
+returning
+    partition,
+    "offset";
+
+-- name: reject_again
+update microbatch.reject as r
+set
+    resolved = false,
+    reason = again.reason
+from unnest(%(partitions)s::int[], %(offsets)s::bigint[], %(reasons)s::text[]) as again (partition, "offset", reason)
+where
+    r.pipeline_id = %(pipeline_id)s
+    and r.topic_id = %(topic_id)s
+    and (r.partition, r."offset") = (again.partition, again."offset");
 
 -- name: touch_windows
 insert into microbatch.touched (pipeline_id, output, batch_id, window_start)
@@ -256,7 +402,7 @@ for update;
 
 -- name: advance_progress
 -- covered_until goes to the end of what is covered without a gap; caught_up_to follows when
--- nothing below the looked-at end is uncovered, and never goes back.
+-- nothing below the looked-at end is uncovered, and never goes back. A run without one (null) leaves it.
 update microbatch.partition_progress as g
 set
     covered_until = ahead.covered_until,
@@ -264,7 +410,9 @@ set
         when ahead.covered_until >= ahead.looked_at_end
             then greatest(g.caught_up_to, %(caught_up_to)s::timestamptz)
         else g.caught_up_to
-    end
+    end,
+    looked_at_end = greatest(g.looked_at_end, ahead.looked_at_end),
+    looked_at = greatest(g.looked_at, %(looked_at)s::timestamptz)
 from (
     select
         was.partition,
@@ -296,11 +444,28 @@ from (
 where
     g.pipeline_id = %(pipeline_id)s
     and g.topic_id = %(topic_id)s
-    and g.partition = ahead.partition
-returning
-    g.partition,
-    g.covered_until,
-    ahead.looked_at_end;
+    and g.partition = ahead.partition;
+
+-- name: reach_back
+-- Partitions of which everything from an interval's start to first_offset is covered are complete from there on.
+update microbatch.partition_progress as g
+set complete_from = least(g.complete_from, %(complete_from)s::timestamptz)
+from unnest(%(partitions)s::int[], %(start_offsets)s::bigint[]) as wanted (partition, start_offset)
+where
+    g.pipeline_id = %(pipeline_id)s
+    and g.topic_id = %(topic_id)s
+    and g.partition = wanted.partition
+    and (
+        select
+            int8multirange(int8range(wanted.start_offset, greatest(wanted.start_offset, g.first_offset)))
+            <@ coalesce(range_agg(r.offsets), '{}')
+        from microbatch.offset_range as r
+        where
+            r.pipeline_id = g.pipeline_id
+            and r.topic_id = g.topic_id
+            and r.partition = g.partition
+            and r.offsets && int8range(wanted.start_offset, greatest(wanted.start_offset, g.first_offset))
+    );
 
 -- name: insert_failure
 insert into microbatch.failure (pipeline_id, shard, dag_id, run_id, ranges, messages, rejected, error)
@@ -309,14 +474,14 @@ values (
 );
 
 -- name: run_completed
-select completed_at
+-- In which of its lives the run has completed last, as a clear number; null: in none.
+select max(clear_number) as clear_number
 from microbatch.run
 where
     pipeline_id = %(pipeline_id)s
     and dag_id = %(dag_id)s
     and run_id = %(run_id)s
-    and shard = %(shard)s
-    and clear_number = %(clear_number)s;
+    and shard = %(shard)s;
 
 -- name: complete_run
 insert into microbatch.run (pipeline_id, dag_id, run_id, shard, clear_number, behind)

@@ -108,6 +108,11 @@ select
 from microbatch.publisher
 where pipeline_id = %(pipeline_id)s;
 
+-- name: former_names
+select former_names
+from microbatch.pipeline
+where pipeline_id = %(pipeline_id)s;
+
 -- name: positions
 -- The contiguous covered end of each partition: what the group's committed offsets say.
 select

@@ -1,5 +1,5 @@
--- Templates over the tables of one output. What stands in braces is composed in tables.py:
--- tables, {key} (window_start and the columns of `by`), {measures}, {size} of the window.
+-- Templates over the tables of a window. What stands in braces is composed in window_tables.py:
+-- tables, {key} (window_start and the columns of `by`), {measures}, {partials} of the measures, {longest} of windows.
 
 -- name: create_result
 create table {result} (
@@ -22,19 +22,21 @@ comment on column {result}.updated_at is 'when this revision was merged';
 create table {contribution} (
     batch_id bigint not null,
     window_start timestamptz not null,
-    {columns},
+    window_end timestamptz not null,
+    {partial_columns},
     primary key (batch_id, {key})
 );
 comment on table {contribution} is 'What each batch adds to each window and key.';
 comment on column {contribution}.batch_id is 'microbatch.batch that read the messages';
 comment on column {contribution}.window_start is 'start of the window, included';
+comment on column {contribution}.window_end is 'end of the window, excluded';
 create index on {contribution} ({key});
 
 -- name: create_history
 create table {history} (
     window_start timestamptz not null,
     window_end timestamptz not null,
-    {nullable_columns},
+    {columns},
     is_final boolean not null,
     revision int not null,
     retracted boolean not null,
@@ -57,7 +59,21 @@ comment on column {history}.valid_to is 'until when it held; null: it holds';
 create index on {history} (merge_id);
 
 -- name: copy_contributions
-copy {contribution} (batch_id, {key}, {measures}) from stdin (format binary);
+copy {contribution} (batch_id, window_start, window_end, {by_and_partials}) from stdin (format binary);
+
+-- name: touch_windows_of_batch
+-- What a batch has left, before it is taken away: all keys of its windows have to be looked at again.
+insert into microbatch.touched (pipeline_id, output, window_start)
+select distinct
+    %(pipeline_id)s::int,
+    %(output)s::text,
+    window_start
+from {contribution}
+where batch_id = %(batch_id)s;
+
+-- name: erase_contributions
+delete from {contribution}
+where batch_id = %(batch_id)s;
 
 -- name: publish_changes
 -- Recompute the results that may have changed, and write those that did: a result whose numbers or is_final
@@ -68,7 +84,7 @@ with candidate as (
     from unnest(%(batches)s::bigint[], %(windows)s::timestamptz[]) as touched (batch_id, window_start)
     join {contribution} as c using (batch_id, window_start)
     where
-        c.window_start + interval {size} <= %(closed_until)s
+        c.window_end <= %(closed_until)s
         or %(open_windows)s
         or exists (
             select
@@ -76,23 +92,55 @@ with candidate as (
             where ({r_key}) = ({c_key})
         )
     union
-    -- all of the windows that have closed since the last merge
+    -- all of the windows that a redone batch has touched, likewise
     select {c_key}
     from {contribution} as c
     where
-        c.window_start > coalesce(%(closed_before)s::timestamptz, '-infinity') - interval {size}
-        and c.window_start <= %(closed_until)s::timestamptz - interval {size}
+        c.window_start = any(%(whole_windows)s::timestamptz[])
+        and (
+            c.window_end <= %(closed_until)s
+            or %(open_windows)s
+            or exists (
+                select
+                from {result} as r
+                where ({r_key}) = ({c_key})
+            )
+        )
+    union
+    select {r_key}
+    from {result} as r
+    where r.window_start = any(%(whole_windows)s::timestamptz[])
+    union
+    -- all of the windows that have closed since the last merge; the first line lets the index find them
+    select {c_key}
+    from {contribution} as c
+    where
+        c.window_start > coalesce(%(closed_before)s::timestamptz, '-infinity') - interval {longest}
+        and c.window_start < %(closed_until)s::timestamptz
+        and c.window_end > coalesce(%(closed_before)s::timestamptz, '-infinity')
+        and c.window_end <= %(closed_until)s::timestamptz
     union
     select {r_key}
     from {result} as r
     where
-        r.window_start > coalesce(%(closed_before)s::timestamptz, '-infinity') - interval {size}
-        and r.window_start <= %(closed_until)s::timestamptz - interval {size}
+        r.window_start > coalesce(%(closed_before)s::timestamptz, '-infinity') - interval {longest}
+        and r.window_start < %(closed_until)s::timestamptz
+        and r.window_end > coalesce(%(closed_before)s::timestamptz, '-infinity')
+        and r.window_end <= %(closed_until)s::timestamptz
+    union
+    -- all closed ones that history has made complete since
+    select {r_key}
+    from {result} as r
+    where
+        r.window_start >= %(complete_from)s::timestamptz
+        and r.window_start < %(complete_before)s::timestamptz
+        and r.window_end <= %(closed_until)s::timestamptz
 ),
 
 total as (
     select
         {k_key},
+        max(c.window_end) as window_end,
         {totals},
         array_agg(c.batch_id order by c.batch_id) filter (where c.batch_id is not null) as batches
     from candidate as k
@@ -105,17 +153,15 @@ judged as (
         {t_key},
         {t_measures},
         t.batches,
-        t.window_start + interval {size} as window_end,
+        -- A result that vanishes keeps the end that it had.
+        coalesce(t.window_end, r.window_end) as window_end,
         coalesce(
-            t.window_start + interval {size} <= %(closed_until)s
-            and t.window_start >= (
-                select complete_from
-                from microbatch.pipeline
-                where pipeline_id = %(pipeline_id)s
-            ),
+            coalesce(t.window_end, r.window_end) <= %(closed_until)s
+            and t.window_start >= %(complete_from)s::timestamptz,
             false
         ) as is_final
     from total as t
+    left join {result} as r using ({key})
 ),
 
 changed as (

@@ -1,0 +1,94 @@
+"""The tables of a stream: its rows, and the keys of `unique`."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from psycopg import sql
+
+from microbatch.columntypes import Column
+from microbatch.computing import Key, Row
+from microbatch.outputs import Stream
+from microbatch.pipeline import Pipeline
+from microbatch.postgres import Connection
+from microbatch.ranges import OffsetRange
+from microbatch.sql import queries
+from microbatch.tables import Name, Templates, add_columns, comment, copy_all, definitions, names_of
+from microbatch.view import View
+
+_TEMPLATES: Final = queries("streams")
+
+
+class StreamTables(Templates):
+    """The tables of a pipeline's stream.
+
+    Attributes:
+        columns: of a row.
+        unique: the columns of a key.
+        has_rows: whether it has a table of rows; else its rows only go to a topic, or nowhere.
+    """
+
+    def __init__(self, pipeline: Pipeline, output: Stream, view: View) -> None:
+        schema, name = pipeline.state(output)
+        self._rows, self._keys = (schema, name), (schema, f"{name}_key")
+        self.columns = [
+            Column(name, column.type.postgres or "", column.sql.replace("\0", ""))
+            for name, column in view.stream.items()
+        ]
+        self.unique = [Column(name, view.seen[name].postgres or "", f"column {name}") for name in output.unique]
+        self.has_rows = output.table is not None
+        super().__init__(
+            _TEMPLATES,
+            {
+                "rows": sql.Identifier(*self._rows),
+                "keys": sql.Identifier(*self._keys),
+                "columns": definitions([], self.columns),
+                "names": names_of(column.name for column in self.columns),
+                "key_columns": definitions(self.unique),
+                "key": names_of(column.name for column in self.unique),
+            },
+        )
+
+    @property
+    def names(self) -> list[Name]:
+        """Its rows and its keys, as far as it has them."""
+        return [*([self._rows] if self.has_rows else []), *([self._keys] if self.unique else [])]
+
+    def create(self, connection: Connection, pipeline: str) -> None:
+        """Create the tables, with comments."""
+        if self.has_rows:
+            connection.execute(self.compose("create_rows", pipeline=sql.Literal(pipeline)))
+            comment(connection, self._rows, self.columns)
+        if self.unique:
+            connection.execute(self.compose("create_keys"))
+
+    def add_columns(self, connection: Connection) -> None:
+        """Add columns that are not there yet."""
+        if self.has_rows:
+            add_columns(connection, self._rows, self.columns)
+
+    def copy_rows(self, connection: Connection, batch_id: int, rows: Iterable[Row]) -> None:
+        """COPY rows of a batch."""
+        if self.has_rows:
+            types = ["int4", "int8", "int8", *(column.copied for column in self.columns)]
+            found = ((row.partition, row.offset, batch_id, *row.values) for row in rows)
+            copy_all(connection, self.compose("copy_rows"), types, found)
+
+    def book(self, connection: Connection, batch_id: int, keys: Iterator[Key]) -> Iterator[tuple[int, int]]:
+        """Book the keys that nobody booked before; gives partition and offset of their events."""
+        connection.execute(self.compose("create_candidates"))
+        types = [*(column.copied for column in self.unique), "int4", "int8", "int8"]
+        copy_all(connection, self.compose("copy_candidates"), types, ((*key, batch_id) for key in keys))
+        connection.execute(self.compose("book_keys"))
+        connection.execute("drop table candidate")
+        with connection.cursor(name="booked") as cursor:
+            found: Any = cursor.execute(self.compose("keys_of_batch"), {"batch_id": batch_id})
+            yield from found
+
+    def erase(self, connection: Connection, batch_id: int, ranges: Iterable[OffsetRange]) -> None:
+        """Take away what a batch has left."""
+        if self.has_rows:
+            for item in ranges:
+                facts = {"partition": item.partition, "start_offset": item.start, "end_offset": item.end}
+                connection.execute(self.compose("erase_rows"), facts)
+        if self.unique:
+            connection.execute(self.compose("erase_keys"), {"batch_id": batch_id})
