@@ -94,8 +94,9 @@ def _check_names(pipeline: "Pipeline") -> None:
         for name, value in topic.config.items():
             if not isinstance(value, str):
                 raise _refuse(pipeline, f"topic {topic.name!r} has config {name}={value!r}", "write it as a string")
-        if topic is not pipeline.source and topic.event is not None:
-            raise _refuse(pipeline, f"the sink {topic.name!r} has an event type", "leave it out: only a source has one")
+        if topic is not pipeline.source and (topic.event is not None or topic.event_time is not None):
+            what = f"the sink {topic.name!r} has an event type or an event time"
+            raise _refuse(pipeline, what, "leave it out: only a source has one")
 
 
 def _topics(pipeline: "Pipeline") -> list[KafkaTopic]:

@@ -138,7 +138,7 @@ def _refused_function(database: duckdb.DuckDBPyConnection, node: dict[str, Any])
     rows = _functions().get(name, [])
     if any(kind == "aggregate" for kind, *_ in rows):
         yield f"the aggregate {name}()"
-    elif any(kind in ("table", "table_macro") for kind, *_ in rows) or name == "unnest":
+    elif rows and not any(kind in ("scalar", "macro") for kind, *_ in rows):
         yield f"the function {name}(), which gives rows"
     elif (
         any(stability not in ("CONSISTENT", None) for _, stability, _ in rows)

@@ -136,6 +136,8 @@ def _field(event: type[Event], info: msgspec.structs.FieldInfo, annotation: Any)
     bare, optional = _without_none(annotation)
     if not info.required and not (optional and info.default is None):
         raise TypeError(f"{where} has a default other than None; a message without it would count as if it had it")
+    if "\0" in info.encode_name:
+        raise TypeError(f"{where} has the name {info.encode_name!r} in messages; a NUL is in no JSON that we take")
     if info.name.startswith("_"):
         raise TypeError(f"{where} begins with _, as columns of the engine do")
     try:
@@ -216,6 +218,8 @@ def _refusal(bare: Any) -> str:
 
 def _plain(kind: str, metas: list[msgspec.Meta]) -> dict[str, Any]:
     given = _constraints(metas)
+    if "\0" in str(given.get("pattern")):
+        raise TypeError("has a pattern with a NUL, which no text has")
     return {"kind": kind, "constraints": given} if given else {"kind": kind}
 
 

@@ -163,15 +163,19 @@ class Told(msgspec.Struct, frozen=True):
         return found
 
     def columns(self, schema: str, table: str) -> dict[str, str]:
-        """Names and types of a table's columns."""
-        return dict(
-            self.world.rows(
-                "select attname, format_type(atttypid, atttypmod) from pg_attribute"
-                " where attrelid = format('%%I.%%I', %s::text, %s::text)::regclass and attnum > 0 order by attnum",
-                schema,
-                table,
-            )
+        return columns_of(self.world, schema, table)
+
+
+def columns_of(world: World, schema: str, table: str) -> dict[str, str]:
+    """Names and types of a table's columns."""
+    return dict(
+        world.rows(
+            "select attname, format_type(atttypid, atttypmod) from pg_attribute"
+            " where attrelid = format('%%I.%%I', %s::text, %s::text)::regclass and attnum > 0 order by attnum",
+            schema,
+            table,
         )
+    )
 
 
 class DiedError(Exception):
@@ -814,7 +818,7 @@ REFUSED: Final = {
     "a date for a time": '"moment": "2026-11-21"',
     "a number for a time": '"moment": 1763719200',
     "a time too late": '"moment": "9999-12-24T00:00:00Z"',
-    "a value that the enumeration does not have": '"shade": "light"',
+    "a value that the enumeration does not have": f'"shade": "{"light" * 200}"',
     "a string of an integer of an enumeration": '"choice": "1"',
     "an invalid part of another event": '"inner": {}',
     "an invalid item of a list": '"items": [null]',
@@ -833,10 +837,11 @@ NOT_OBJECTS: Final = {
 
 
 class Inputs(msgspec.Struct, frozen=True):
-    """What became of each message, by its key."""
+    """What became of each message, by its key: values of rows, reasons of letters; and the types of the rows' table."""
 
     rows: dict[str, dict[str, Any]]
-    letters: set[str]
+    letters: dict[str, str]
+    types: dict[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -845,7 +850,7 @@ def inputs(stack: Stack) -> Iterator[Inputs]:
     with new_database(stack) as dsn:
         made = new_world(stack, dsn, 1)
         name = made.pipeline.source.name
-        stream = Stream(columns=COLUMNS, to=[KafkaTopic(f"{name}-rows", partitions=1)])
+        stream = Stream(columns=COLUMNS, to=[PostgresTable("rows"), KafkaTopic(f"{name}-rows", partitions=1)])
         window = TumblingWindow("1 day", by=["key", "rest"], measures={"n": Count()}, to=[PostgresTable("by_key")])
         world = made.replace(source=KafkaTopic(name, Given), outputs=[stream, window], max_rejected=1.0)
         create_topics([world.pipeline], world.connections)
@@ -857,7 +862,8 @@ def inputs(stack: Stack) -> Iterator[Inputs]:
         rows, letters = on_topic(world, f"{name}-rows"), on_topic(world, world.pipeline.dead_letter_topic.name)
         yield Inputs(
             {(message.key or b"").decode(): value_of(message) for message in rows},
-            {(message.key or b"").decode() for message in letters},
+            {(message.key or b"").decode(): message.header("microbatch.reason") or "" for message in letters},
+            columns_of(world, "public", "rows"),
         )
 
 
@@ -869,7 +875,22 @@ def test_a_source_may_contain(inputs: Inputs, rule: str, expected: dict[str, Any
 
 def test_white_space_around_the_object_is_taken_and_a_tombstone_is_skipped(inputs: Inputs) -> None:
     assert "space around" in inputs.rows
-    assert "a tombstone" not in inputs.letters | inputs.rows.keys()
+    assert "a tombstone" not in inputs.letters.keys() | inputs.rows.keys()
+
+
+def test_a_reason_has_at_most_500_characters(inputs: Inputs) -> None:
+    assert max(map(len, inputs.letters.values())) == 500
+    assert all(inputs.letters.values())
+
+
+def test_fields_have_the_column_types_of_the_document(inputs: Inputs) -> None:
+    assert {name: inputs.types[name] for name in COLUMNS} == {
+        **dict.fromkeys(["text", "shade", "named", "city", "item", "key", "rest"], "text"),
+        **dict.fromkeys(["whole", "choice"], "bigint"),
+        **dict.fromkeys(["seconds", "millis", "moment"], "timestamp with time zone"),
+        "flag": "boolean",
+        "money": "numeric(17,2)",
+    }
 
 
 @pytest.mark.parametrize("rule", [*REFUSED, *NOT_OBJECTS])

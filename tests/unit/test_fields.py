@@ -13,7 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta
 
-from microbatch import EpochMillis, EpochSeconds, Event, KafkaTopic, Pipeline, PostgresTable, Scale, Stream, testing
+from microbatch import (
+    Count,
+    EpochMillis,
+    EpochSeconds,
+    Event,
+    KafkaTopic,
+    Pipeline,
+    PostgresTable,
+    Scale,
+    Stream,
+    TumblingWindow,
+    testing,
+)
 from microbatch.arrowtypes import arrow_type
 from microbatch.decoding import Decoder, Message
 from microbatch.event import FIRST_S, LAST_S
@@ -51,26 +63,25 @@ def event(kind: Any, **more: Any) -> type[Event]:
     return cast("type[Event]", msgspec.defstruct("Made", [("field", kind, *more.values())], bases=(Event,)))
 
 
-def outcome(kind: Any, text: str, column: str = '"field"', **more: Any) -> testing.Outcome:
+def outcome(kind: Any, text: str, output: Any, **more: Any) -> testing.Outcome:
     """What becomes of a field with that JSON as value."""
-    source = KafkaTopic("s", event(kind, **more))
-    made = Pipeline(
-        name="p", source=source, outputs=[Stream(columns={"found": column}, to=[KafkaTopic("o")])], max_rejected=1.0
-    )
+    made = Pipeline(name="p", source=KafkaTopic("s", event(kind, **more)), outputs=[output])
     return testing.run(made, [f'{{"field": {text}}}' if text else "{}"], at=AT)
 
 
-def taken(kind: Any, text: str, column: str = '"field"', **more: Any) -> Any:
-    """The value of the column; it has to be taken."""
-    found = outcome(kind, text, column, **more)
+def taken(kind: Any, text: str, column: str | None = None, **more: Any) -> Any:
+    """The value of the field, or of an expression over it; it has to be taken."""
+    columns = {"field": column} if column else None
+    found = outcome(kind, text, Stream(columns=columns, to=[KafkaTopic("o")]), **more)
     assert found.rejects == []
-    return found.rows[0]["found"]
+    return found.rows[0]["field"]
 
 
 def reason(kind: Any, text: str, **more: Any) -> str:
     """Why it is refused; it has to be."""
-    found = outcome(kind, text, "1", **more)
-    assert (found.rows, len(found.rejects)) == ([], 1)
+    window = TumblingWindow("1 minute", by=[], measures={"n": Count()}, to=[KafkaTopic("o")])
+    found = outcome(kind, text, window, **more)
+    assert (found.results, len(found.rejects)) == ({"o": []}, 1)
     return found.rejects[0].reason
 
 

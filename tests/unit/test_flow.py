@@ -246,7 +246,7 @@ def fate(made: Pipeline, chunks: list[list[Message]]) -> Any:
     return sorted(rows, key=lambda row: row.offset), rejects, filtered, results
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(st.lists(values, max_size=12), st.data())
 def test_nothing_depends_on_how_messages_are_cut_into_chunks(log: list[bytes | None], data: st.DataObject) -> None:
     messages = [Message(n % 3, n, NOW_S * 1000, b"%d" % n, value) for n, value in enumerate(log)]
