@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from microbatch.pipeline import Pipeline
 
 MAX_IDENTIFIER_BYTES: Final = 63  # PostgreSQL cuts longer names (NAMEDATALEN - 1)
+MAX_KEY_COLUMNS: Final = 30
+MAX_COLUMNS: Final = 1_500
 SUFFIXES: Final[dict[type[AnyOutput], tuple[str, ...]]] = {
     Stream: ("", "_key"),
     TumblingWindow: ("", "_contribution", "_history"),
@@ -89,6 +91,8 @@ def _check_names(pipeline: "Pipeline") -> None:
                 f"Kafka refuses the topic name {topic.name!r}",
                 "use up to 249 letters, digits, '.', '_' and '-'",
             )
+        if topic.name.startswith("__"):
+            raise _refuse(pipeline, f"the topic {topic.name!r} has the name of one of Kafka's own", "use another name")
         if topic.partitions < 1:
             raise _refuse(pipeline, f"topic {topic.name!r} has partitions={topic.partitions}", "give it at least 1")
         for name, value in topic.config.items():
@@ -245,6 +249,7 @@ def _check_stream(pipeline: "Pipeline", output: Stream, seen: View) -> None:
     _check_predicates(pipeline, output, seen)
     for name in output.unique:
         _check_key(pipeline, "unique", name, seen)
+    _check_many(pipeline, "unique", len(output.unique), len(seen.stream))
     if len(set(output.unique)) < len(output.unique):
         raise _refuse(pipeline, f"unique={output.unique} names a column twice", "name it once")
     _check_columns(pipeline, output.unique, RESERVED_STREAM_COLUMNS)
@@ -256,7 +261,7 @@ def _check_predicates(pipeline: "Pipeline", output: Stream, seen: View) -> None:
     predicates = [*output.reject.items(), *([("where", output.where)] if output.where is not None else [])]
     expressions = Expressions(seen.event) if predicates else None
     for name, sql in predicates:
-        if not 0 < len(name) <= MAX_REASON_CHARACTERS or "\0" in name or name == LATE:
+        if not 0 < len(name) <= MAX_REASON_CHARACTERS or not _is_text(name) or name == LATE:
             raise _refuse(
                 pipeline,
                 f"the reject reason {name!r} is not usable",
@@ -288,6 +293,16 @@ def _check_window(pipeline: "Pipeline", output: TumblingWindow, seen: View) -> N
     partials = [n + p.suffix for n, m in output.measures.items() for p in m.partials("", _needed(m.needs, seen))]
     _check_columns(pipeline, [*output.by, *output.measures], RESERVED_COLUMNS)
     _check_columns(pipeline, [*output.by, *partials], RESERVED_COLUMNS)
+    _check_many(pipeline, "by", len(output.by), len(output.by) + len(partials))
+
+
+def _check_many(pipeline: "Pipeline", where: str, keys: int, columns: int) -> None:
+    """An index has 32 columns, two of them ours; a table has 1,600, some of them ours."""
+    for count, most, what in ((keys, MAX_KEY_COLUMNS, where), (columns, MAX_COLUMNS, "the table")):
+        if count > most:
+            raise _refuse(
+                pipeline, f"{what} has {count} columns", f"PostgreSQL has room for {most} here: declare fewer"
+            )
 
 
 def _needed(name: str | None, seen: View) -> ColumnType | None:
@@ -365,8 +380,7 @@ def _check_columns(pipeline: "Pipeline", columns: list[str], reserved: tuple[str
 
 def _check_identifier(pipeline: "Pipeline", name: str, suffix: int) -> None:
     size, room = len(name.encode(errors="replace")), MAX_IDENTIFIER_BYTES - suffix
-    is_text = name.encode(errors="replace").decode() == name
-    if not name or not is_text or any(sign in name for sign in ".%\0") or size > room:
+    if not name or not _is_text(name) or any(sign in name for sign in ".%") or size > room:
         raise _refuse(
             pipeline,
             f"PostgreSQL cannot have the name {name!r} here",
@@ -374,8 +388,15 @@ def _check_identifier(pipeline: "Pipeline", name: str, suffix: int) -> None:
         )
 
 
+def _is_text(name: str) -> bool:
+    """Whether PostgreSQL has it as text: no half of a surrogate pair, no NUL."""
+    return name.encode(errors="replace").decode() == name and "\0" not in name
+
+
 def _check_sinks(pipeline: "Pipeline") -> None:
     for output in pipeline.outputs:
+        if isinstance(output, Stream) and not output.to and not output.unique:
+            continue  # it has no table
         schema, name = pipeline.state(output)
         # A topic may have dots, and its tables have its name.
         _check_identifier(

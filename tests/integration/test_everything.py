@@ -1,5 +1,6 @@
 """A pipeline that uses every option at once passes through import, run, crash, redo and check."""
 
+import random
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -92,6 +93,22 @@ def test_done_again_nothing_changes(world: World) -> None:
     assert everything_in(world) == before
     assert world.rows("select count(*) from microbatch.batch where attempt = 2")[0][0] > 0
     check(world)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_intervals_in_any_order_in_batches_of_any_size_count_everything_once(world: World, seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - the same order each time
+    minutes = list(range(4))
+    world.send(*(reading for n in minutes[1:] for reading in readings(60, PARTITIONS, seed + n, FIRST + n)))
+    chance.shuffle(minutes)
+
+    for number in minutes[:3]:
+        size = chance.randrange(5, 60)
+        interval = world.run_of(FIRST + number).interval
+        world.run_as(Run("sales", f"minute {number}", mode="interval", interval=interval, max_records=size))
+    world.run(0)
+
+    assert check(world).messages == COUNT + 3 * 60
 
 
 def test_two_shards_share_what_needs_no_order(world: World) -> None:

@@ -773,6 +773,7 @@ TAKEN: Final[list[tuple[str, str, dict[str, Any]]]] = [
     ("booleans", '"flag": false', {"flag": False}),
     ("a decimal as a number", '"money": 1.5', {"money": "1.50"}),
     ("a decimal as a string", '"money": "-1.5"', {"money": "-1.50"}),
+    ("a decimal as Python takes it", '"money": " +1_000.5 "', {"money": "1000.50"}),
     ("a decimal with an exponent", '"money": 1e2', {"money": "100.00"}),
     ("zeros at a decimal's end", '"money": 1.5000', {"money": "1.50"}),
     ("15 digits before the point", '"money": 999999999999999.99', {"money": "999999999999999.99"}),

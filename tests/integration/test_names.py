@@ -257,7 +257,6 @@ def test_tables_of_windows_may_have_any_name(world: World) -> None:
             assert [row[f"n{number}"] for row in rows_of(world, name + suffix)] == [1], name
 
 
-@pytest.mark.xfail(strict=True, raises=psycopg.errors.AmbiguousAlias, reason="finding F1")
 def test_a_window_may_have_a_table_called_excluded(world: World) -> None:
     """As PostgreSQL calls the row of an upsert."""
     world = declared(world, TumblingWindow("1 minute", by=[], measures={"n": Count()}, to=[PostgresTable("excluded")]))
@@ -419,20 +418,17 @@ def test_what_cannot_work_is_refused_by_its_name_when_it_is_declared(
     assert repr(name)[1:-1] in str(caught.value)
 
 
-@pytest.mark.xfail(strict=True, reason="finding F4")
 def test_half_a_surrogate_pair_in_a_reason_is_refused() -> None:
     with pytest.raises(DeclarationError):
         pipeline_of(Stream(reject={"\ud800": "true"}, to=[KafkaTopic("out")]))
 
 
-@pytest.mark.xfail(strict=True, reason="finding F3")
 @pytest.mark.parametrize("name", ["__consumer_offsets", "__transaction_state"])
 def test_kafkas_own_topics_are_refused_as_sinks(name: str) -> None:
     with pytest.raises(DeclarationError, match=name):
         pipeline_of(Stream(to=[KafkaTopic(name)]))
 
 
-@pytest.mark.xfail(strict=True, reason="finding F2")
 @pytest.mark.parametrize("key", ["by", "unique"])
 def test_a_key_of_more_columns_than_an_index_has_is_refused(key: str) -> None:
     columns = {f"c{number}": "text" for number in range(33)}

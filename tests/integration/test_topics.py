@@ -1,9 +1,6 @@
 """Topics: what is created, what is left as it is, and what Kafka refuses."""
 
 import pytest
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._config import ConfigResource
-from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
 from fix_pipeline import World
@@ -11,14 +8,7 @@ from microbatch import KafkaTopic
 from microbatch.errors import TopicNotCreatedError
 from microbatch.kafka import Broker
 from microbatch.topics import create_sinks, create_topics
-from outside import sink, with_output
-
-
-def config(world: World, topic: str) -> dict[str, str]:
-    """The settings of a topic, as the broker has them."""
-    resource = ConfigResource(ResourceType.TOPIC, topic)
-    admin = AdminClient({"bootstrap.servers": world.connections.bootstrap})
-    return {name: entry.value for name, entry in admin.describe_configs([resource])[resource].result(10).items()}
+from outside import sink, topic_config, with_output
 
 
 def test_topics_are_created_with_their_partitions(world: World) -> None:
@@ -37,8 +27,8 @@ def test_result_topics_are_compacted_and_dead_letters_are_kept(world: World) -> 
         with_output(world, to=[*world.pipeline.outputs[0].to[:1], results]).pipeline, Broker(world.connections)
     )
 
-    assert config(world, results.name)["cleanup.policy"] == "compact"
-    assert config(world, dead.name)["cleanup.policy"] == "delete"
+    assert topic_config(world, results.name)["cleanup.policy"] == "compact"
+    assert topic_config(world, dead.name)["cleanup.policy"] == "delete"
 
 
 def test_sinks_take_any_timestamp(world: World) -> None:
@@ -47,7 +37,7 @@ def test_sinks_take_any_timestamp(world: World) -> None:
     assert results is not None
 
     for topic in (results, world.pipeline.dead_letter_topic):
-        assert int(config(world, topic.name)["message.timestamp.after.max.ms"]) > 10**15, topic.name
+        assert int(topic_config(world, topic.name)["message.timestamp.after.max.ms"]) > 10**15, topic.name
 
 
 def test_topics_that_exist_are_left_as_they_are(world: World) -> None:
@@ -61,7 +51,7 @@ def test_topics_that_exist_are_left_as_they_are(world: World) -> None:
     facts = broker.topic(existing.name)
     assert facts is not None
     assert facts.partitions == 3
-    assert config(world, existing.name)["retention.ms"] == "77000"
+    assert topic_config(world, existing.name)["retention.ms"] == "77000"
 
 
 def test_creating_says_what_it_created_and_does_it_once(world: World) -> None:

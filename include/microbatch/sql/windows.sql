@@ -211,7 +211,7 @@ recorded as (
 ),
 
 written as (
-    insert into {result} ({key}, window_end, {measures}, is_final, revision, updated_at)
+    insert into {result} as target ({key}, window_end, {measures}, is_final, revision, updated_at)
     select
         {t_key},
         t.window_end,
