@@ -24,8 +24,8 @@ reset: install ## stop everything and delete all data, after asking
 status: install ## show how each component is
 	@$(BIN)/microbatch status
 
-test: install ## run all tests, on a Kafka and PostgreSQL of their own
-	$(BIN)/pytest
+test: install ## run all tests, two files at a time, each on a Kafka and PostgreSQL of its own
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: install ## lint, format and types
 	$(BIN)/ruff check
