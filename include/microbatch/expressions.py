@@ -96,7 +96,9 @@ class Expressions:
     def _parsed(self, sql: str) -> dict[str, Any]:
         """The parse tree of the expression."""
         if "\0" in sql or sql.encode(errors="replace").decode() != sql:
-            raise ValueError(f"{sql!r} has a NUL or half a surrogate pair, which no text of PostgreSQL holds; write chr(0)")
+            raise ValueError(
+                f"{sql!r} has a NUL or half a surrogate pair, which no text of PostgreSQL holds; write chr(0)"
+            )
         # The line break ends a comment that the expression may end with.
         found = self._database.execute("select json_serialize_sql(?)", [f"select (\n{sql}\n)"]).fetchone()
         tree: dict[str, Any] = json.loads(found[0]) if found else {"error": True}
