@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
+TIME: Final = "TIMESTAMP WITH TIME ZONE"
+"""DuckDB's name of a point in time."""
 _DECIMAL: Final = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
 _POSTGRES: Final = {
     "VARCHAR": "text",
@@ -20,7 +22,7 @@ _POSTGRES: Final = {
     "UTINYINT": "bigint",
     "UBIGINT": "numeric",
     "HUGEINT": "numeric",
-    "TIMESTAMP WITH TIME ZONE": "timestamptz",
+    TIME: "timestamptz",
     "DATE": "date",
     "UUID": "uuid",
 }
@@ -69,7 +71,7 @@ class ColumnType(msgspec.Struct, frozen=True):
     @property
     def is_time(self) -> bool:
         """Whether it is a point in time."""
-        return self.sql == "TIMESTAMP WITH TIME ZONE"
+        return self.sql == TIME
 
 
 class Column(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import duckdb
 
-from microbatch.columntypes import ColumnType, quoted
+from microbatch.columntypes import TIME, ColumnType, quoted
 from microbatch.fields import Field
 
 EVENT_TIME: Final = "_event_time"
@@ -21,11 +21,10 @@ KAFKA_TIMESTAMP: Final = "_kafka_timestamp"
 PARTITION: Final = "_partition"
 OFFSET: Final = "_offset"
 
-_TIME: Final = "TIMESTAMP WITH TIME ZONE"
 ENGINE_COLUMNS: Final = {
-    EVENT_TIME: _TIME,
-    BATCH_TIME: _TIME,
-    KAFKA_TIMESTAMP: _TIME,
+    EVENT_TIME: TIME,
+    BATCH_TIME: TIME,
+    KAFKA_TIMESTAMP: TIME,
     PARTITION: "INTEGER",
     OFFSET: "BIGINT",
 }

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_or
 
 import msgspec
 
+from microbatch.columntypes import TIME, quoted
 from microbatch.event import FIRST_S, LAST_S, EpochUnit, Event, Scale
 
 MAX_SCALE: Final = 12
@@ -20,7 +21,6 @@ _LIMIT: Final = Decimal(10**INTEGER_DIGITS)
 _CONSTRAINTS: Final = ("ge", "gt", "le", "lt", "multiple_of", "pattern", "min_length", "max_length")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_TIME: Final = "TIMESTAMP WITH TIME ZONE"
 
 Check = Callable[[Any], None]
 
@@ -52,7 +52,7 @@ class FieldType(msgspec.Struct, frozen=True):
     @property
     def is_time(self) -> bool:
         """Whether it is a point in time."""
-        return self.sql == _TIME
+        return self.sql == TIME
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -282,7 +282,7 @@ def _iso_time() -> FieldType:
 
 
 def _time(annotation: Any, kind: str, check: Check, us: Callable[[Any], int]) -> FieldType:
-    return FieldType(annotation, _TIME, {"kind": kind}, check, us)
+    return FieldType(annotation, TIME, {"kind": kind}, check, us)
 
 
 def _enumeration(annotation: Any, values: list[Any], column: Callable[[Any], Any] | None) -> FieldType:
@@ -332,7 +332,7 @@ def _struct(event: type[Event]) -> FieldType:
         found = {name: getattr(value, name) for name in converts}
         return {n: v if v is None or (c := converts[n]) is None else c(v) for n, v in found.items()}
 
-    members = ", ".join(f'"{name.replace(chr(34), chr(34) * 2)}" {field.type.sql}' for name, field in inner.items())
+    members = ", ".join(f"{quoted(name)} {field.type.sql}" for name, field in inner.items())
     return FieldType(
         _strict_struct(event, inner),
         f"STRUCT({members})",

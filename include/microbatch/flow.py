@@ -87,7 +87,9 @@ class Flow:
         self._computed = {name: f"v{n}" for n, name in enumerate(self._view.stream)}
         self.columns = {**self._fields, **self._computed}
         self._lateness_us = None if pipeline.allowed_lateness is None else pipeline.allowed_lateness // _US
-        self._needed = self._needed_fields()
+        # Once a batch, not once a chunk.
+        found = pipeline.fields
+        self._needed = {name: (found[name], arrow_type(found[name].plain)) for name in self._needed_fields()}
         self._refusals = list(self._what_columns_refuse())
 
     def run(self, decoded: Decoded) -> Passed:
@@ -157,10 +159,7 @@ class Flow:
         return [name for name in self._pipeline.fields if name in used]
 
     def _events(self, decoded: Decoded, origin: dict[str, Any], kept: npt.NDArray[np.bool_]) -> pa.Table:
-        found = self._pipeline.fields
-        arrays = {
-            name: pa.array(found[name].values(decoded.events), arrow_type(found[name].plain)) for name in self._needed
-        }
+        arrays = {name: pa.array(field.values(decoded.events), kind) for name, (field, kind) in self._needed.items()}
         if self._pipeline.transform is not None:
             whole = pa.table({**origin, **arrays}).filter(pa.array(kept))
             after = transformed(self._pipeline, whole, list(origin))

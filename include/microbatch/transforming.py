@@ -8,7 +8,7 @@ import pyarrow as pa
 from microbatch.arrowtypes import arrow_type
 from microbatch.errors import TransformFailedError
 from microbatch.expressions import OFFSET, PARTITION
-from microbatch.fields import fields
+from microbatch.fields import Field, fields
 from microbatch.pipeline import Pipeline
 
 
@@ -41,7 +41,7 @@ def transformed(pipeline: Pipeline, events: pa.Table, origin: list[str]) -> pa.T
         raise _failed(pipeline, f"gave columns of one name: {list(after.columns)}", "give each a name of its own")
     rows = pa.array(_rows(pipeline, events, after), pa.int64())
     kept = events.select(origin).take(rows)
-    columns = {name: _column(pipeline, after, name) for name in fields(transform.event)}
+    columns = {name: _column(pipeline, after, field) for name, field in fields(transform.event).items()}
     order = rows.to_numpy().argsort(kind="stable")
     return pa.table({**{name: kept[name].combine_chunks() for name in origin}, **columns}).take(
         pa.array(order, pa.int64())
@@ -64,9 +64,9 @@ def _rows(pipeline: Pipeline, events: pa.Table, after: pd.DataFrame) -> list[int
     return [places[at] for at in origins]
 
 
-def _column(pipeline: Pipeline, after: pd.DataFrame, name: str) -> "pa.Array[Any]":
+def _column(pipeline: Pipeline, after: pd.DataFrame, field: Field) -> "pa.Array[Any]":
     assert pipeline.transform is not None  # noqa: S101 - the caller has looked
-    field = fields(pipeline.transform.event)[name]
+    name = field.name
     if name not in after.columns:
         raise _failed(pipeline, f"gave no column {name!r}", f"{pipeline.transform.event.__name__} declares it")
     try:
