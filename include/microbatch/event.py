@@ -1,9 +1,11 @@
 """Events: typed structs, whose types are the validation of what comes from Kafka."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import msgspec
 
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Times are bounded so that the days and weeks around them, in any time zone, are dates too.
 FIRST_S: Final = -62_134_992_000  # 0001-01-08T00:00:00Z
 LAST_S: Final = 253_401_609_599  # 9999-12-23T23:59:59Z

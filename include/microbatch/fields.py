@@ -5,7 +5,7 @@ A value is decoded by msgspec, strictly; what its types cannot say is checked he
 
 import enum
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_origin, get_type_hints
@@ -13,13 +13,12 @@ from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_or
 import msgspec
 
 from microbatch.columntypes import TIME, quoted
-from microbatch.event import FIRST_S, LAST_S, EpochUnit, Event, Scale
+from microbatch.event import EPOCH, FIRST_S, LAST_S, EpochUnit, Event, Scale
 
 MAX_SCALE: Final = 12
 INTEGER_DIGITS: Final = 15
 _LIMIT: Final = Decimal(10**INTEGER_DIGITS)
 _CONSTRAINTS: Final = ("ge", "gt", "le", "lt", "multiple_of", "pattern", "min_length", "max_length")
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 Check = Callable[[Any], None]
@@ -272,7 +271,7 @@ def _epoch_time(per_second: int) -> FieldType:
 
 def _iso_time() -> FieldType:
     def us(value: datetime) -> int:
-        return (value - _EPOCH) // _MICROSECOND
+        return (value - EPOCH) // _MICROSECOND
 
     def check(value: datetime) -> None:
         if not FIRST_S <= us(value) // 1_000_000 <= LAST_S:

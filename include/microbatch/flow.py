@@ -18,10 +18,10 @@ from microbatch.arrowtypes import arrow_type
 from microbatch.checking import LATE
 from microbatch.columntypes import quoted
 from microbatch.decoding import Decoded, Reject
+from microbatch.event import EPOCH
 from microbatch.expressions import BATCH_TIME, EVENT_TIME, KAFKA_TIMESTAMP, OFFSET, PARTITION, first_line
 from microbatch.outputs import TumblingWindow
 from microbatch.pipeline import Pipeline
-from microbatch.relations import EPOCH
 from microbatch.transforming import transformed
 from microbatch.view import view
 from microbatch.windows import bounds

@@ -8,8 +8,9 @@ import duckdb
 import msgspec
 import pyarrow as pa
 
+from microbatch.event import EPOCH
 from microbatch.outputs import Pairs
-from microbatch.relations import EPOCH, ROWS_A_FETCH, chunks, insert
+from microbatch.relations import ROWS_A_FETCH, chunks, insert
 
 _WAITING: Final = {
     "value": pa.int64(),

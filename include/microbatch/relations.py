@@ -1,16 +1,17 @@
 """Rows on their way into and out of DuckDB, as many at a time as memory is meant to hold."""
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import islice
 from typing import Any, Final, TypeVar
 
 import duckdb
 import pyarrow as pa
 
+from microbatch.event import EPOCH
+
 T = TypeVar("T")
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 ROWS_A_FETCH: Final = 10_000
 
 

@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from microbatch.columntypes import ColumnType
+from microbatch.event import EPOCH
 from microbatch.measures import Partial
 from microbatch.outputs import DAY_S, WEEK_S, TumblingWindow
-from microbatch.relations import EPOCH, python_rows
+from microbatch.relations import python_rows
 
 Times = npt.NDArray[np.int64]
 """Microseconds since 1970-01-01 UTC."""
