@@ -1,8 +1,8 @@
 """Demo sales: sends events of four sellers to `sales-usd`, live, as long as it is not paused.
 
-Each run works until shortly before the next one begins. Rate and share of bad events are params: trigger a run with
-others, or change their defaults in `include/producers/airflow.py`. Its tasks have a pool of their own, `producers`,
-so that they never take the slots that pipelines need.
+Each run works until shortly before the next one begins. Rate and shares of bad, late and duplicate events are params:
+trigger a run with others. A backfill sends the events of its runs' intervals instead, of the same seed always the
+same. The task has a pool of its own, `producers`, so that it never takes the slots that pipelines need.
 """
 
 from producers.airflow import producer_dag

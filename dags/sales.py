@@ -4,16 +4,7 @@ Shops publish their sales on `sales-usd`. Seconds after a minute has ended, its 
 `aggregated_sales` and on the topic `aggregated-sales`; a sale that arrives later corrects them.
 """
 
-from microbatch import (
-    Count,
-    EpochSeconds,
-    Event,
-    KafkaTopic,
-    Pipeline,
-    PostgresTable,
-    Sum,
-    TumblingWindow,
-)
+from microbatch import Count, EpochSeconds, Event, KafkaTopic, Mean, Pipeline, PostgresTable, Sum, TumblingWindow
 from microbatch.airflow import as_dag, every_minute
 
 
@@ -27,13 +18,13 @@ class Sale(Event):
 
 sales = Pipeline(
     name="sales",
-    description="The amount and the number of sales per seller and minute.",
+    description="The amount, the number and the mean of sales per seller and minute.",
     source=KafkaTopic("sales-usd", Sale, event_time="sale_ts"),
     outputs=[
         TumblingWindow(
             "1 minute",
             by=["seller_id"],
-            measures={"amount_usd": Sum("amount_usd"), "sales": Count()},
+            measures={"amount_usd": Sum("amount_usd"), "sales": Count(), "mean_usd": Mean("amount_usd", scale=2)},
             to=[PostgresTable("aggregated_sales"), KafkaTopic("aggregated-sales")],
         ),
     ],

@@ -1,9 +1,34 @@
-"""Fixtures by resource: one `fix_*.py` module each."""
+"""Fixtures by resource: one `fix_*.py` module each; and the order of the files."""
 
+from typing import Final
+
+import pytest
 from hypothesis import settings
 
 pytest_plugins = ["fix_stack", "fix_pipeline", "fix_child", "fix_late", "fix_proxy", "fix_airflow"]
 
+LONGEST: Final = (
+    "e2e/test_make_up",
+    "integration/test_reprocess",
+    "integration/test_recount",
+    "integration/test_crash_points",
+    "integration/test_faults_servers",
+    "integration/test_zombies",
+    "integration/test_path",
+    "dags/test_runs",
+)
+"""Files that take a minute or more, the longest first."""
+
 # A slow machine is no failure.
 settings.register_profile("microbatch", deadline=None)
 settings.load_profile("microbatch")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files: workers get files in this order, and none shall be left alone with a long one.
+
+    The many short files of `unit` come last by their name.
+    """
+    places = {f"tests/{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(LONGEST)))

@@ -15,6 +15,7 @@ from local.errors import CommandFailedError
 from local.files import read_json, write_json
 from local.home import REPOSITORY
 from local.ports import HOST
+from local.weather_api import weather_variables
 
 API_SERVER = "airflow-api-server"
 SCHEDULER = "airflow-scheduler"
@@ -29,7 +30,7 @@ DAGS = REPOSITORY / "dags"
 
 
 def airflow_environment(
-    home: Path, *, kafka_port: int, postgres_port: int, airflow_port: int, credentials: Credentials
+    home: Path, *, kafka_port: int, postgres_port: int, airflow_port: int, weather_port: int, credentials: Credentials
 ) -> dict[str, str]:
     """The whole environment of Airflow's processes: ours, less other Airflow settings, plus the stack's."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
@@ -40,6 +41,7 @@ def airflow_environment(
         **_services(airflow_port, credentials),
         **_database(postgres_port, credentials),
         **_connections(kafka_port, postgres_port, credentials),
+        **weather_variables(weather_port, credentials, os.environ),
         "AIRFLOW_HOME": str(home / "airflow"),
         "PYTHONPATH": str(Path(__file__).with_name("airflow_settings")),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -52,7 +54,8 @@ def airflow_environment(
 def _core(home: Path, credentials: Credentials) -> dict[str, str]:
     return {
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-        "AIRFLOW__CORE__PARALLELISM": "6",
+        # Five producers that work through the minute, five pipelines, and a backfill.
+        "AIRFLOW__CORE__PARALLELISM": "12",
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",

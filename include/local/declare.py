@@ -19,7 +19,7 @@ from microbatch.topics import create_topics
 
 
 class Declared(msgspec.Struct, frozen=True):
-    """What the DAG files declare: tables of results by pipeline, and the topics that were made just now."""
+    """What the DAG files declare: tables by pipeline, and the topics that were made just now."""
 
     tables: dict[str, list[str]]
     created: list[str]
@@ -36,7 +36,7 @@ def declare(dags: Path) -> Declared:
 
 
 def _tables(pipeline: Pipeline) -> list[str]:
-    return [window.table for window in pipeline.windows if window.table]
+    return [output.table for output in pipeline.outputs if output.table]
 
 
 def main() -> None:

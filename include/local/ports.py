@@ -32,6 +32,7 @@ KAFKA = Wanted("kafka", "MICROBATCH_KAFKA_PORT", 9092)
 CONTROLLER = Wanted("kafka-controller", "MICROBATCH_CONTROLLER_PORT", 19093)
 POSTGRES = Wanted("postgres", "MICROBATCH_POSTGRES_PORT", 5432)
 AIRFLOW = Wanted("airflow", "MICROBATCH_AIRFLOW_PORT", 8080)
+WEATHER = Wanted("weather-api", "MICROBATCH_WEATHER_PORT", 8090)
 
 
 def wanted_port(wanted: Wanted, environment: dict[str, str]) -> int:

@@ -21,7 +21,12 @@ STAMP = VENV / "microbatch-installed"
 VERSIONS = ((3, 11), (3, 12), (3, 13))
 NEEDED_GB = 4
 LOCKS = ("requirements-dev.txt", "pyproject.toml", "include/local/uv.txt")
-PORTS = {"MICROBATCH_KAFKA_PORT": 9092, "MICROBATCH_POSTGRES_PORT": 5432, "MICROBATCH_AIRFLOW_PORT": 8080}
+PORTS = {
+    "MICROBATCH_KAFKA_PORT": 9092,
+    "MICROBATCH_POSTGRES_PORT": 5432,
+    "MICROBATCH_AIRFLOW_PORT": 8080,
+    "MICROBATCH_WEATHER_PORT": 8090,
+}
 
 
 def main() -> int:

@@ -1,6 +1,7 @@
 """The whole stack: what is started in which order, what is stopped, and how it is."""
 
 import fcntl
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,18 +12,21 @@ from pathlib import Path
 
 import msgspec
 
-from local import airflow_api, airflow_services, kafka, postgres, process, roles
+from local import airflow_api, airflow_services, kafka, postgres, process, roles, weather_api
 from local.credentials import Credentials, load_credentials
 from local.data import Say, ensure_kafka, ensure_postgres, stop_data
 from local.declare import Declared
 from local.errors import CommandFailedError, StackError, StackNotRunningError
 from local.home import prepare
-from local.ports import AIRFLOW, CONTROLLER, HOST, KAFKA, POSTGRES, Kept, Wanted, choose_port, kept_ports
+from local.ports import AIRFLOW, CONTROLLER, HOST, KAFKA, POSTGRES, WEATHER, Kept, Wanted, choose_port, kept_ports
 
-STOP_ORDER = ((airflow_services.SCHEDULER, airflow_services.DAG_PROCESSOR), (airflow_services.API_SERVER,))
+STOP_ORDER = (
+    (airflow_services.SCHEDULER, airflow_services.DAG_PROCESSOR),
+    (airflow_services.API_SERVER, weather_api.COMPONENT),
+)
 """The api-server last: tasks report their end to it."""
 
-ORDER = (postgres.COMPONENT, kafka.COMPONENT, *airflow_services.COMPONENTS)
+ORDER = (postgres.COMPONENT, kafka.COMPONENT, weather_api.COMPONENT, *airflow_services.COMPONENTS)
 
 
 class BusyError(StackError):
@@ -38,6 +42,7 @@ class Ports(msgspec.Struct, frozen=True):
     controller: int
     postgres: int
     airflow: int
+    weather: int
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -57,6 +62,7 @@ class Running(msgspec.Struct, frozen=True):
             kafka_port=self.ports.kafka,
             postgres_port=self.ports.postgres,
             airflow_port=self.ports.airflow,
+            weather_port=self.ports.weather,
             credentials=self.credentials,
         )
 
@@ -80,10 +86,15 @@ def up(home: Path, say: Say, *, only_data: bool = False) -> Running:
         credentials = load_credentials(home)
         start = not only_data and not all(is_running(home, name) for name in airflow_services.COMPONENTS)
         running = Running(home, ports, credentials, datetime.now(UTC) if start else None)
-        with ThreadPoolExecutor(2) as pool:
-            broker = pool.submit(ensure_kafka, home, ports.kafka, ports.controller, say)
-            pool.submit(_databases, running, say, migrate=start).result()
-            broker.result()
+        with ThreadPoolExecutor(3) as pool:
+            starts: list[Future[object]] = [
+                pool.submit(_databases, running, say, migrate=start),
+                pool.submit(ensure_kafka, home, ports.kafka, ports.controller, say),
+            ]
+            if not only_data:
+                starts.append(pool.submit(_ensure_weather_api, running, say))
+        for started in starts:
+            started.result()
         if not only_data:
             _ensure_airflow(running, say)
         return running
@@ -134,7 +145,11 @@ def find(home: Path) -> Running:
     if not (is_running(home, kafka.COMPONENT) and is_running(home, postgres.COMPONENT)):
         raise StackNotRunningError(home=home)
     kept = kept_ports(home)
-    ports = [kept[wanted.component].port for wanted in (KAFKA, CONTROLLER, POSTGRES, AIRFLOW)]
+    ports = [
+        # A stack of an earlier version has chosen no port for a component that is new.
+        kept[wanted.component].port if wanted.component in kept else wanted.default
+        for wanted in (KAFKA, CONTROLLER, POSTGRES, AIRFLOW, WEATHER)
+    ]
     return Running(home, Ports(*ports), load_credentials(home))
 
 
@@ -146,6 +161,7 @@ def addresses(running: Running) -> dict[str, str]:
         "POSTGRES_DSN": roles.reader_dsn(ports.postgres, credentials),
         "POSTGRES_OWNER_DSN": roles.owner_dsn(ports.postgres, credentials),
         "AIRFLOW_URL": f"http://{HOST}:{ports.airflow}",
+        **weather_api.weather_variables(ports.weather, credentials, os.environ),
     }
 
 
@@ -156,9 +172,10 @@ def choose_ports(home: Path, say: Say, *, only_data: bool) -> Ports:
         CONTROLLER: is_running(home, kafka.COMPONENT),
         POSTGRES: is_running(home, postgres.COMPONENT),
         AIRFLOW: is_running(home, airflow_services.API_SERVER),
+        WEATHER: is_running(home, weather_api.COMPONENT),
     }
     chosen = {wanted: choose_port(home, wanted, running=up) for wanted, up in running.items()}
-    for wanted in (KAFKA, POSTGRES) if only_data else (KAFKA, POSTGRES, AIRFLOW):
+    for wanted in (KAFKA, POSTGRES) if only_data else (KAFKA, POSTGRES, AIRFLOW, WEATHER):
         _say_if_moved(wanted, chosen[wanted], say)
     return Ports(*(kept.port for kept in chosen.values()))
 
@@ -182,6 +199,16 @@ def _databases(running: Running, say: Say, *, migrate: bool) -> None:
     if migrate:
         say("Airflow: preparing its database")
         airflow_services.prepare_airflow(running.home, running.ports.postgres, running.credentials, running.environment)
+
+
+def _ensure_weather_api(running: Running, say: Say) -> None:
+    record = process.load(running.home, weather_api.COMPONENT)
+    if record is None or not process.is_alive(record):
+        process.stop(running.home, weather_api.COMPONENT)  # what a crash left
+        say(f"{weather_api.COMPONENT}: starting on port {running.ports.weather}")
+        record = weather_api.start_weather_api(running.home, running.ports.weather, running.credentials)
+    weather_api.wait_for_weather_api(record)
+    say(f"{weather_api.COMPONENT}: ready on port {running.ports.weather}")
 
 
 def _ensure_airflow(running: Running, say: Say) -> None:
@@ -220,6 +247,8 @@ def _unready(home: Path, record: process.Record) -> str | None:
         return kafka.unready(record.port or 0)
     if record.component == postgres.COMPONENT:
         return postgres.unready(postgres.admin_dsn(record.port or 0, load_credentials(home)))
+    if record.component == weather_api.COMPONENT:
+        return weather_api.unready(record.port or 0)
     return airflow_api.unready(kept_ports(home)[AIRFLOW.component].port, record)
 
 

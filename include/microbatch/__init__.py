@@ -4,6 +4,7 @@ from microbatch.event import EpochMillis, EpochSeconds, Event, Scale
 from microbatch.measures import Count, Max, Mean, Min, Sum
 from microbatch.outputs import KafkaTopic, Pairs, PostgresTable, Stream, Transform, TumblingWindow
 from microbatch.pipeline import Pipeline
+from microbatch.settings import setting
 
 __all__ = [
     "Count",
@@ -22,4 +23,5 @@ __all__ = [
     "Sum",
     "Transform",
     "TumblingWindow",
+    "setting",
 ]

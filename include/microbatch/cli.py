@@ -14,12 +14,15 @@ from typer.core import TyperGroup
 
 from microbatch.addresses import embedded_stack, find_stack
 from microbatch.errors import CheckoutNeededError, MicrobatchError
+from microbatch.settings import KAFKA_BOOTSTRAP_SERVERS
 
 
 class _Commands(TyperGroup):
     """Our own errors end a command with their one line, never with a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
+        with contextlib.suppress(ModuleNotFoundError):  # the wheel has neither a checkout nor its `.env`
+            importlib.import_module("local.home").read_settings()
         try:
             return super().invoke(ctx)
         except MicrobatchError as error:
@@ -100,6 +103,16 @@ def send(
 ) -> None:
     """Send the lines of standard input to a topic, a message each."""
     print(f"{_module('cli_data').send(find_stack(), topic, sys.stdin.buffer):,} messages sent to {topic}")
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def kafka(
+    tool: Annotated[str, typer.Argument(help='Such as "topics", "console-consumer" or "consumer-groups".')],
+    arguments: Annotated[list[str] | None, typer.Argument(help="What the tool takes.")] = None,
+) -> None:
+    """Run one of Kafka's own command-line tools against the broker."""
+    stack = _stack("kafka")
+    stack.kafka(tool, arguments or [], _module("cli_data").needed(find_stack(), KAFKA_BOOTSTRAP_SERVERS))
 
 
 @app.command()

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from local import demo, postgres, stack
+from local import demo, kafka_tools, postgres, stack
 from local.data import Say
 from local.errors import StackError, StackNotRunningError
 from local.home import state_folder
@@ -110,6 +110,11 @@ def addresses_if_running() -> dict[str, str]:
         return {}
 
 
+def kafka(tool: str, arguments: list[str], bootstrap: str) -> None:
+    """Become one of Kafka's own tools."""
+    kafka_tools.become_tool(tool, arguments, bootstrap)
+
+
 def binaries() -> Path:
     """The folder that has the embedded psql."""
     return postgres.binaries()
@@ -120,12 +125,13 @@ def _show_results(console: Console, running: stack.Running, say: Say) -> None:
     if declared.created:
         say(f"topics created: {', '.join(sorted(declared.created))}")
     demo.let_dags_run(running, say)
-    for table in (table for tables in declared.tables.values() for table in tables):
-        say(f"waiting for table {table}: its rows come when the running minute has closed")
-        with console.status("the minute closes at the next full one"):
-            found = demo.wait_for_results(running, table)
-        say(f"{len(found.rows)} rows are there")
-        console.print(_as_table(table, found))
+    say(f"waiting for {len(declared.tables)} pipelines: their first results come when the running minute has closed")
+    with console.status("the minute closes at the next full one"):
+        for name in demo.wait_for_results(running, declared.tables):
+            say(f"{name}: results are there")
+    if demo.SAMPLE in declared.tables.get("sales", []):
+        console.print(_as_table(f"{demo.SAMPLE}, the newest rows (UTC)", demo.sample(running)))
+    console.print(_as_table("all tables", demo.row_counts(running, declared.tables)))
 
 
 def _show_next(console: Console, running: stack.Running, *, only_data: bool) -> None:
@@ -146,7 +152,7 @@ def _show_next(console: Console, running: stack.Running, *, only_data: bool) -> 
 def _as_table(title: str, found: demo.Rows) -> Table:
     shown = [at for at, column in enumerate(found.columns) if column not in HIDDEN]
     columns = [found.columns[at] for at in shown]
-    table = Table(*columns, title=f"{title}, the newest rows (UTC)", title_justify="left")
+    table = Table(*columns, title=title, title_justify="left")
     for row in found.rows:
         table.add_row(*(escape(_cell(row[at])) for at in shown))
     return table

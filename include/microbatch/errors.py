@@ -146,6 +146,12 @@ class SettingMissingError(TerminalError):
     message = "{setting} is not set; {remedy}"
 
 
+class SettingWrongError(TerminalError):
+    """A setting cannot be read as what it is for."""
+
+    message = "{setting}={value!r} does not have the form {form}; write it as in {setting}={example}, or leave it out"
+
+
 class TopicMissingError(TerminalError):
     """A topic that a pipeline reads does not exist."""
 

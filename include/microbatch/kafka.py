@@ -80,10 +80,10 @@ class Broker:
         return found
 
     def create(self, topics: list[NewTopic]) -> None:
-        """Create topics, and wait until the brokers know them; one that somebody else creates is as good.
+        """Create topics, and wait until their partitions answer; one that somebody else creates is as good.
 
         Raises:
-            TopicNotCreatedError: Kafka refuses, or they are not known in time.
+            TopicNotCreatedError: Kafka refuses, or they do not answer in time.
         """
         for name, future in self._admin.create_topics(topics, operation_timeout=KAFKA_TIMEOUT_S).items():
             try:
@@ -91,13 +91,24 @@ class Broker:
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise TopicNotCreatedError(topic=name, reason=error.args[0].str()) from error
-        # The answer comes from the controller; the brokers' metadata follow.
+        # The answer comes from the controller; the brokers' metadata and the partitions' leaders follow.
         names = [topic.topic for topic in topics]
         deadline_s = monotonic() + KAFKA_TIMEOUT_S
-        while missing := set(names) - self.topics(names).keys():
+        while silent := self._silent(names):
             if monotonic() > deadline_s:
-                raise TopicNotCreatedError(topic=min(missing), reason="it is created, but no broker knows it")
+                raise TopicNotCreatedError(topic=silent[0], reason="it is created, but no broker answers for it")
             sleep(0.02)
+
+    def _silent(self, names: list[str]) -> list[str]:
+        """Those of some topics that are unknown, or of which a partition has no leader."""
+        known = self.topics(names)
+        silent = [name for name in names if name not in known]
+        for name, facts in known.items():
+            try:
+                self._offsets(name, list(range(facts.partitions)), _LATEST, IsolationLevel.READ_UNCOMMITTED)
+            except KafkaUnreachableError:
+                silent.append(name)
+        return silent
 
     def ends(self, topic: str, partitions: Iterable[int]) -> dict[int, Ends]:
         """The ends of some partitions; the last stable offset is asked for last.

@@ -1,15 +1,18 @@
 """Settings of a deployment, from the environment. All of them are named here."""
 
 import os
-from typing import Final
+import re
+from typing import Final, TypeVar
 
 import msgspec
 
-from microbatch.errors import SettingMissingError
+from microbatch.errors import SettingMissingError, SettingWrongError
 
 KAFKA_BOOTSTRAP_SERVERS: Final = "KAFKA_BOOTSTRAP_SERVERS"
 POSTGRES_OWNER_DSN: Final = "POSTGRES_OWNER_DSN"
 MICROBATCH_DEPLOYMENT: Final = "MICROBATCH_DEPLOYMENT"
+
+Value = TypeVar("Value", int, str, list[str])
 
 
 class Connections(msgspec.Struct, frozen=True):
@@ -51,6 +54,30 @@ def connections() -> Connections:
         postgres=_needed(POSTGRES_OWNER_DSN),
         deployment=deployment(),
     )
+
+
+def setting(name: str, default: Value, pattern: str | None = None) -> Value:
+    """A setting of a pipeline's file: the environment variable of that name, or the default.
+
+    It is read when the file is imported, and what it changes is part of the pipeline's definition.
+
+    Args:
+        name: the variable; empty is as good as not set.
+        default: its type is that of the value: a number, a text, or a list of texts with commas between them.
+        pattern: a regular expression that the whole text, or each of the list, has to match.
+
+    Raises:
+        SettingWrongError: the variable has a value of another type, or of another form.
+    """
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    texts = [part.strip() for part in text.split(",")] if isinstance(default, list) else [text]
+    form = r"[+-]?[0-9]+" if isinstance(default, int) else pattern or ".+"
+    if not all(re.fullmatch(form, each) for each in texts):
+        example = ",".join(default) if isinstance(default, list) else default
+        raise SettingWrongError(setting=name, value=text, form=form, example=example)
+    return texts if isinstance(default, list) else type(default)(text)
 
 
 def _needed(name: str) -> str:

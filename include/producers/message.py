@@ -1,7 +1,5 @@
-"""What generators and senders have in common."""
+"""What is sent to Kafka."""
 
-import random
-from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
@@ -11,17 +9,9 @@ class Message(msgspec.Struct, frozen=True):
     """A message for Kafka.
 
     Attributes:
-        at: its timestamp in Kafka, aware; the event time of a live event.
+        at: its timestamp in Kafka, aware.
     """
 
-    key: bytes
-    value: bytes
+    key: bytes | None
+    value: bytes | None
     at: datetime
-
-
-Generator = Callable[[random.Random, datetime, float], Message]
-"""Makes the event that happens now: `(chance, now, bad_share) -> Message`.
-
-Pure: the same state of `chance` and the same arguments give the same message. A share `bad_share` of them, from 0
-to 1, is bad in one of the ways that real producers are.
-"""

@@ -1,30 +1,28 @@
-"""When which message is due. Times are seconds since the first one."""
+"""When which event is due. Times are seconds since the first one."""
 
 import math
 from datetime import datetime, timedelta
+from typing import Final
 
 import msgspec
 
-LAST_SECOND = 57.0  # of a minute, for live producers: the rest is for the run's end and the start of the next
-AT_ONCE = 1000  # messages between two looks at the clock, when there is no rate
+LAST_SECOND: Final = 57.0  # of a minute, for live producers: the rest is for the run's end and the start of the next
+TICK_S: Final = 0.05  # the shortest sleep: at high rates several events are sent at a time
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """How many messages to send, and how fast.
-
-    Attributes:
-        total: how many in all.
-        rate_per_second: None: as fast as Kafka takes them.
-    """
+    """How many events to send, and how fast."""
 
     total: int
-    rate_per_second: float | None = None
+    rate_per_second: float
 
     def due(self, elapsed_s: float, sent: int) -> int:
         """How many more are to be sent now. The first one is due at once."""
-        if self.rate_per_second is None:
-            return min(self.total - sent, AT_ONCE)
         return max(0, min(self.total, math.floor(elapsed_s * self.rate_per_second) + 1) - sent)
+
+    def wait_s(self, elapsed_s: float, sent: int) -> float:
+        """Seconds to sleep until the next one is due; a producer that wakes more often wastes CPU."""
+        return max(TICK_S, sent / self.rate_per_second - elapsed_s)
 
 
 def live(rate_per_second: float, now: datetime) -> Pace:
@@ -33,7 +31,7 @@ def live(rate_per_second: float, now: datetime) -> Pace:
 
 
 def steady(rate_per_second: float, seconds: float) -> Pace:
-    """A pace that lasts some seconds, with at least one message."""
+    """A pace that lasts some seconds, with at least one event."""
     return Pace(total=max(1, math.floor(rate_per_second * seconds)), rate_per_second=rate_per_second)
 
 

@@ -1,7 +1,8 @@
-"""Sending generated events to Kafka at a pace."""
+"""Sending events to Kafka: at a pace, or all at once."""
 
-import random
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -10,11 +11,12 @@ from confluent_kafka import Producer as KafkaProducer
 
 from microbatch.clock import Clock
 from microbatch.errors import KafkaUnreachableError, TerminalError, TransientError
+from microbatch.event import EPOCH
 from producers.message import Message
 from producers.pacing import Pace
-from producers.registry import Producer
 
-TICK_S: Final = 0.05
+AT_ONCE: Final = 1000  # events between two looks at Kafka's answers, when there is no rate
+_MILLISECOND: Final = timedelta(milliseconds=1)
 _TIMEOUT_S: Final = 10.0
 _SETTINGS: Final[dict[str, Any]] = {
     "log_level": 2,
@@ -22,7 +24,9 @@ _SETTINGS: Final[dict[str, Any]] = {
     "enable.idempotence": True,
     # Where Java's producers would put a key; librdkafka's own default is another partition.
     "partitioner": "murmur2_random",
-    "linger.ms": 5,
+    # Several events a request, also of a slow producer: that halves what it costs here, and more at the broker. Yet
+    # an event that is sent at the end of a minute arrives well within the grace of pipelines.
+    "linger.ms": 250,
     # What the broker did not take by then counts as failed, so that a run ends when Kafka is gone.
     "message.timeout.ms": int(_TIMEOUT_S * 1000),
 }
@@ -41,18 +45,23 @@ class NoTopicError(TerminalError):
 
 
 def send(
-    producer: Producer,
+    topic: str,
     kafka: Mapping[str, str],
+    events: Iterator[list[Message]],
     pace: Pace,
     *,
-    bad_share: float,
-    seed: int | str | None = None,
     clock: Clock | None = None,
     progress: Callable[[int], None] = lambda _sent: None,
 ) -> int:
-    """Send a producer's events at a pace, each with the time at which it is sent; returns how many.
+    """Send events at a pace; returns the number of messages.
 
-    `kafka` are librdkafka's settings, at least `bootstrap.servers`; `seed` repeats choices, not times.
+    Args:
+        topic: where they go.
+        kafka: librdkafka's settings, at least `bootstrap.servers`.
+        events: the messages of each; taken when they are due, no more than the pace says.
+        pace: how many, and how fast.
+        clock: for tests.
+        progress: is told now and then how many events are sent.
 
     Raises:
         KafkaUnreachableError: no broker answers.
@@ -60,28 +69,57 @@ def send(
         EventsLostError: Kafka did not take all of them.
     """
     clock = clock or Clock()
-    chance = random.Random(seed)  # noqa: S311 - demo events, no secrets
     started_s, sent = clock.monotonic_s(), 0
-    with _Sending(producer.topic, kafka) as sending:
+    with Sending(topic, kafka) as sending:
         while sent < pace.total:
-            for _ in range(pace.due(clock.monotonic_s() - started_s, sent)):
-                sending.send(producer.generator(chance, clock.now(), bad_share))
+            for event in itertools.islice(events, pace.due(clock.monotonic_s() - started_s, sent)):
+                sending.send(*event)
                 sent += 1
             sending.look()
             progress(sent)
-            if pace.rate_per_second is not None and sent < pace.total:
-                clock.sleep(TICK_S)
-    return sent
+            if sent < pace.total:
+                clock.sleep(pace.wait_s(clock.monotonic_s() - started_s, sent))
+    return sending.total
 
 
-class _Sending:
-    """An idempotent producer of one topic that knows what did not arrive."""
+def send_at_once(
+    topic: str,
+    kafka: Mapping[str, str],
+    events: Iterable[list[Message]],
+    progress: Callable[[int], None] = lambda _sent: None,
+) -> int:
+    """Send all events as fast as Kafka takes them; returns the number of messages.
+
+    Raises:
+        KafkaUnreachableError: no broker answers.
+        NoTopicError: the topic does not exist.
+        EventsLostError: Kafka did not take all of them.
+    """
+    sent = 0
+    with Sending(topic, kafka) as sending:
+        for sent, event in enumerate(events, 1):
+            sending.send(*event)
+            if sent % AT_ONCE == 0:
+                sending.look()
+                progress(sent)
+        progress(sent)
+    return sending.total
+
+
+class Sending:
+    """An idempotent producer of one topic that knows what did not arrive.
+
+    Leaving the block waits for Kafka's answers.
+
+    Attributes:
+        total: messages sent so far.
+    """
 
     def __init__(self, topic: str, kafka: Mapping[str, str]) -> None:
         self._topic = topic
         self._bootstrap = kafka.get("bootstrap.servers", "")
         self._producer = KafkaProducer({**kafka, **_SETTINGS})
-        self._total = 0
+        self.total = 0
         self._lost = 0
         self._reason = ""
 
@@ -107,18 +145,22 @@ class _Sending:
             self._lost, self._reason = self._lost + left, self._reason or "no answer"
         self._refuse_losses()
 
-    def send(self, message: Message) -> None:
-        """Queue a message; waits while the queue is full."""
-        milliseconds = int(message.at.timestamp() * 1000)
+    def send(self, *messages: Message) -> None:
+        """Queue messages; waits while the queue is full."""
+        for message in messages:
+            self._queue(message)
+
+    def _queue(self, message: Message) -> None:
+        timestamp_ms = (message.at - EPOCH) // _MILLISECOND
         while True:
             try:
                 self._producer.produce(
-                    self._topic, message.value, message.key, timestamp=milliseconds, on_delivery=self._delivered
+                    self._topic, message.value, message.key, timestamp=timestamp_ms, on_delivery=self._delivered
                 )
             except BufferError:
                 self._producer.poll(0.1)
             else:
-                self._total += 1
+                self.total += 1
                 return
 
     def look(self) -> None:
@@ -133,5 +175,5 @@ class _Sending:
     def _refuse_losses(self) -> None:
         if self._lost:
             raise EventsLostError(
-                lost=self._lost, total=self._total, topic=self._topic, bootstrap=self._bootstrap, reason=self._reason
+                lost=self._lost, total=self.total, topic=self._topic, bootstrap=self._bootstrap, reason=self._reason
             )

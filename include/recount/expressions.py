@@ -137,14 +137,14 @@ class Expressions:
 
 def _predicate(sql: str) -> _Query:
     is_true = f"(\n{sql}\n) is true"
-    return _Query(f"select {is_true} from block", f"select try({is_true}) from block")  # noqa: S608
+    return _Query(f"select {is_true} from block as event", f"select try({is_true}) from block as event")  # noqa: S608
 
 
 def _columns(columns: Sequence[StreamColumn]) -> _Query:
     inner = ", ".join(f"(\n{column.sql}\n) as c{at}" for at, column in enumerate(columns))
     outer = ", ".join(_shown(column, at) for at, column in enumerate(columns))
     guarded = ", ".join(f"try((\n{column.sql}\n) is null)" for column in columns)
-    return _Query(f"select {outer} from (select {inner} from block)", f"select {guarded} from block")  # noqa: S608
+    return _Query(f"select {outer} from (select {inner} from block as event)", f"select {guarded} from block as event")  # noqa: S608
 
 
 def _shown(column: StreamColumn, at: int) -> str:

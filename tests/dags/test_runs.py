@@ -14,15 +14,13 @@ import msgspec
 import psycopg
 import pytest
 import typer
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
 import producers.airflow
 import producers.cli
-import producers.registry
-import producers.sales
 import producers.sending
 from fix_airflow import DAGS, RunDag, states
 from fix_stack import Stack
@@ -391,7 +389,7 @@ def test_a_producer_sends_events_of_now_to_its_topic(
     assert states(run_dag(dags["produce_sales"])) == {"send": "success"}
 
     messages = read(topics, "sales-usd")
-    assert len(messages) == 20
+    assert len(messages) >= 20, "more with duplicates"
     assert all(before_ms <= message.timestamp()[1] <= time.time() * 1000 for message in messages)
 
 
@@ -415,23 +413,10 @@ def test_the_command_line_sends_a_burst(topics: str, monkeypatch: pytest.MonkeyP
     app = typer.Typer()
     app.command()(producers.cli.produce)
 
-    done = CliRunner().invoke(app, ["sales", "--count", "1500", "--bad-share", "0.5", "--seed", "1"])
+    done = CliRunner().invoke(
+        app, ["sales", "--count", "1500", "--bad-share", "0.5", "--duplicate-share", "0", "--seed", "1"]
+    )
 
     assert done.exit_code == 0, done.output
-    assert "1,500 events sent to topic sales-usd" in done.output
+    assert "1,500 messages sent to topic sales-usd" in done.output
     assert len(read(topics, "sales-usd")) == 1500
-
-
-def test_a_producer_without_its_topic_says_so(stack: Stack) -> None:
-    nowhere = producers.registry.Producer("none", "nowhere", producers.sales.sale)
-    with pytest.raises(producers.sending.NoTopicError, match=f"topic 'nowhere' does not exist on {stack.bootstrap}"):
-        producers.sending.send(nowhere, {"bootstrap.servers": stack.bootstrap}, Pace(total=1), bad_share=0)
-
-
-def test_the_params_of_a_producer_are_bounded_and_described(dags: dict[str, DAG]) -> None:
-    params = dags["produce_sales"].params
-    for name in ("rate_per_second", "bad_share"):
-        param = params.get_param(name)
-        assert isinstance(param, Param)
-        assert param.description
-        assert {"minimum", "maximum"} <= param.schema.keys()

@@ -1,5 +1,6 @@
 """Bad input: whole in the dead letters, with its reason, and never in the way of the rest."""
 
+import json
 from collections.abc import Callable
 from random import Random
 from string import ascii_letters, digits
@@ -7,6 +8,7 @@ from string import ascii_letters, digits
 import pytest
 from confluent_kafka.cimpl import NewTopic
 
+from bad_messages import Shape, bad_messages
 from fix_pipeline import T0, Message, World, sale
 from microbatch import KafkaTopic
 from microbatch.errors import MessagesRefusedError, TooManyRejectedError
@@ -16,25 +18,27 @@ from outside import dead_letters, published
 MakeWorld = Callable[..., World]
 OURS = ("microbatch.reason", "microbatch.topic", "microbatch.partition", "microbatch.offset", "microbatch.pipeline")
 
-NASTY: dict[str, tuple[bytes, str]] = {
-    "not JSON": (b"hello", "JSON is malformed"),
-    "empty": (b"", "truncated"),
-    "null": (b"null", "got `null`"),
-    "array": (b"[]", "got `array`"),
-    "missing field": (b'{"seller_id": "ada"}', "missing required field"),
-    "wrong type": (b'{"seller_id": "ada", "amount_usd": "1", "sale_ts": 1}', "Expected `int`, got `str`"),
-    "boolean": (b'{"seller_id": "ada", "amount_usd": true, "sale_ts": 1}', "Expected `int`, got `bool`"),
-    "fractional epoch": (b'{"seller_id": "ada", "amount_usd": 1, "sale_ts": 1.5}', "Expected `int | str`, got `float`"),
-    "beyond 64 bits": (sale(amount=2**63), "<= 9223372036854775807"),
-    "NaN": (b'{"seller_id": "ada", "amount_usd": NaN, "sale_ts": 1}', "malformed"),
-    "NUL": (sale("a\0b"), "NUL (U+0000)"),
-    "lone surrogate": (b'{"seller_id": "\\ud800", "amount_usd": 1, "sale_ts": 1}', "surrogate"),
-    "invalid UTF-8": (b'{"seller_id": "\xff", "amount_usd": 1, "sale_ts": 1}', "utf-8"),
-    "far future": (sale(at=T0 + 4000), "ahead of Kafka's timestamp"),
-    "far past": (sale(at=-(10**15)), "at `$.sale_ts`"),
-    "1,000 deep": (b"[" * 1000 + b"]" * 1000, "nested more than 500 levels"),
-    "500 kB": (b"\x00\xff" * 250_000, "malformed"),
+WHY = {
+    "not JSON": "JSON is malformed",
+    "empty": "truncated",
+    "null": "got `null`",
+    "array": "got `array`",
+    "without amount_usd": "missing required field",
+    "text for amount_usd": "Expected `int`, got `str`",
+    "boolean for amount_usd": "Expected `int`, got `bool`",
+    "fractional epoch": "Expected `int | str`, got `float`",
+    "2^63 for amount_usd": "<= 9223372036854775807",
+    "NaN for amount_usd": "malformed",
+    "NUL in seller_id": "NUL (U+0000)",
+    "lone surrogate in seller_id": "surrogate",
+    "invalid UTF-8 in seller_id": "utf-8",
+    "future": "ahead of Kafka's timestamp",
+    "far past": "at `$.sale_ts`",
+    "1,000 deep": "nested more than 500 levels",
+    "large junk": "malformed",
 }
+MADE = bad_messages(Shape(json.loads(sale()), ["seller_id"], ["amount_usd"], "sale_ts"))
+NASTY = {kind: (MADE[kind], why) for kind, why in WHY.items()}
 
 
 def test_every_nasty_message_is_whole_in_the_dead_letters_and_stops_nothing(world: World) -> None:

@@ -26,7 +26,7 @@ def home() -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("MICROBATCH_HOME", str(folder))
         environment.setenv("COLUMNS", "120")
-        for name in ("KAFKA", "CONTROLLER", "POSTGRES", "AIRFLOW"):
+        for name in ("KAFKA", "CONTROLLER", "POSTGRES", "AIRFLOW", "WEATHER"):
             ports.add(port := random_free(frozenset(ports)))
             environment.setenv(f"MICROBATCH_{name}_PORT", str(port))
         for name in ADDRESSES:

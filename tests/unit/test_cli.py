@@ -11,7 +11,7 @@ from microbatch.addresses import ADDRESSES
 
 runner = CliRunner()
 COMMANDS = (
-    *("up", "down", "reset", "status", "env", "check", "consume", "send", "sql"),
+    *("up", "down", "reset", "status", "env", "check", "consume", "kafka", "send", "sql"),
     *("lag", "gaps", "freshness", "watch", "run", "rename", "new"),
 )
 
@@ -49,6 +49,7 @@ def test_every_command_says_what_it_is_for(command: str) -> None:
         ["env"],
         ["consume", "sales-usd"],
         ["send", "sales-usd"],
+        ["kafka", "topics", "--list"],
         ["sql", "select 1"],
         ["lag"],
         ["gaps", "sales"],

@@ -7,6 +7,7 @@ import pytest
 
 from local.credentials import Credentials, load_credentials
 from local.errors import StateDamagedError
+from local.files import write_json
 
 
 def test_secrets_are_drawn_once_and_kept_for_the_owner_only(tmp_path: Path) -> None:
@@ -14,6 +15,18 @@ def test_secrets_are_drawn_once_and_kept_for_the_owner_only(tmp_path: Path) -> N
 
     assert load_credentials(tmp_path) == drawn
     assert (tmp_path / "credentials.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_secrets_of_an_earlier_version_are_kept_and_those_that_it_lacks_are_drawn(tmp_path: Path) -> None:
+    drawn = msgspec.structs.asdict(load_credentials(tmp_path))
+    earlier = {name: secret for name, secret in drawn.items() if name != "weather_api_key"}
+    write_json(tmp_path / "credentials.json", earlier)
+
+    now = msgspec.structs.asdict(load_credentials(tmp_path))
+
+    assert now.items() > earlier.items()
+    assert now["weather_api_key"] not in ("", drawn["weather_api_key"])
+    assert msgspec.structs.asdict(load_credentials(tmp_path)) == now, "drawn once"
 
 
 def test_every_secret_is_another_one_and_fits_into_a_url() -> None:

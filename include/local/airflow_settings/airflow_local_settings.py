@@ -8,7 +8,10 @@ import contextlib
 import importlib
 import sys
 
-HEAVY = ("confluent_kafka", "duckdb", "msgspec", "pandas", "psycopg", "pyarrow", "microbatch.airflow")
+HEAVY = (
+    *("confluent_kafka", "duckdb", "msgspec", "pandas", "psycopg", "pyarrow", "microbatch.airflow"),
+    *("httpx", "tenacity"),  # the weather's poller
+)
 
 __all__: list[str] = []  # nothing here overrides a setting of Airflow
 
