@@ -24,9 +24,10 @@ reset: install ## stop everything and delete all data, after asking
 status: install ## show how each component is
 	@$(BIN)/microbatch status
 
-# Tests wait more than they work: two workers use less than half of two cores. `conftest.py` has the order of the files.
+# Tests wait more than they work: two workers use less than half of two cores. tests/conftest.py has the order of the
+# files. Byte code is kept, for many tests start Python anew.
 test: install ## run all tests, three files at a time, each on a Kafka and PostgreSQL of its own
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: install ## lint, format and types
 	$(BIN)/ruff check

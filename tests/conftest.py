@@ -9,6 +9,7 @@ pytest_plugins = ["fix_stack", "fix_pipeline", "fix_child", "fix_late", "fix_pro
 
 LONGEST: Final = (
     "e2e/test_make_up",
+    "integration/test_step_by_step",
     "integration/test_reprocess",
     "integration/test_recount",
     "integration/test_crash_points",

@@ -40,8 +40,11 @@ def up(*, only_data: bool) -> None:
         console.print(f"[dim]{time.monotonic() - began:5.1f} s[/dim]  {escape(line)}", soft_wrap=True)
 
     running = stack.up(state_folder(), say, only_data=only_data)
+    declared = stack.declare(running)
+    if declared.created:
+        say(f"topics created: {', '.join(sorted(declared.created))}")
     if not only_data:
-        _show_results(console, running, say)
+        _show_results(console, running, declared.tables, say)
     _show_next(console, running, only_data=only_data)
 
 
@@ -120,18 +123,15 @@ def binaries() -> Path:
     return postgres.binaries()
 
 
-def _show_results(console: Console, running: stack.Running, say: Say) -> None:
-    declared = stack.declare(running)
-    if declared.created:
-        say(f"topics created: {', '.join(sorted(declared.created))}")
+def _show_results(console: Console, running: stack.Running, tables: dict[str, list[str]], say: Say) -> None:
     demo.let_dags_run(running, say)
-    say(f"waiting for {len(declared.tables)} pipelines: their first results come when the running minute has closed")
+    say(f"waiting for {len(tables)} pipelines: their first results come when the running minute has closed")
     with console.status("the minute closes at the next full one"):
-        for name in demo.wait_for_results(running, declared.tables):
+        for name in demo.wait_for_results(running, tables):
             say(f"{name}: results are there")
-    if demo.SAMPLE in declared.tables.get("sales", []):
+    if demo.SAMPLE in tables.get("sales", []):
         console.print(_as_table(f"{demo.SAMPLE}, the newest rows (UTC)", demo.sample(running)))
-    console.print(_as_table("all tables", demo.row_counts(running, declared.tables)))
+    console.print(_as_table("all tables", demo.row_counts(running, tables)))
 
 
 def _show_next(console: Console, running: stack.Running, *, only_data: bool) -> None:
