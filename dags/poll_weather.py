@@ -18,9 +18,9 @@ from airflow.sdk import DAG, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.log import mask_secret
 
-from microbatch.airflow import START_DATE, TAG, every_minute, task_manners, topic_asset
+from microbatch.airflow import START_DATE, TAG, task_manners, topic_asset
 from microbatch.airflow_connections import kafka_settings
-from producers.airflow import POOL, PRIORITY
+from producers.airflow import POOL, PRIORITY, half_past_the_minute
 
 log = logging.getLogger("producers")
 
@@ -29,7 +29,7 @@ with DAG(
     description="The present weather of a list of cities, sent to topic weather.",
     doc_md=__doc__,
     tags=[TAG, "producer"],
-    schedule=every_minute,
+    schedule=half_past_the_minute,
     start_date=START_DATE,
     catchup=False,
     max_active_runs=1,

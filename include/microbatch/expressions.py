@@ -7,7 +7,7 @@ depend on the row alone: aggregates, subqueries, and functions whose value chang
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from functools import cache, cached_property
+from functools import cache
 from typing import Any, Final
 
 import duckdb
@@ -56,6 +56,12 @@ def connect(**config: Any) -> duckdb.DuckDBPyConnection:
     return database
 
 
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """One for all declarations of a process: to make it takes longer than to ask it."""
+    return connect()
+
+
 class Expressions:
     """The expressions over the events of one type."""
 
@@ -63,10 +69,6 @@ class Expressions:
         self._event = event
         self._types = {**{name: field.type.sql for name, field in event.items()}, **ENGINE_COLUMNS}
         self._key = tuple((name, field.type.sql, field.optional) for name, field in event.items())
-
-    @cached_property
-    def _database(self) -> duckdb.DuckDBPyConnection:
-        return connect()
 
     def type_of(self, sql: str) -> ColumnType:
         """The type of an expression; known as nullable if it is a field that is.
@@ -81,11 +83,11 @@ class Expressions:
 
     def _found(self, sql: str) -> ColumnType:
         tree = self._parsed(sql)
-        for refused in _refused(self._database, tree, [name.casefold() for name in self._types]):
+        for refused in _refused(_database(), tree, [name.casefold() for name in self._types]):
             raise ValueError(f"{sql!r} has {refused}; write an expression of the columns of one event")
         empty = ", ".join(f"null::{kind} as {quoted(name)}" for name, kind in self._types.items())
         try:
-            found = self._database.execute(f"describe select (\n{sql}\n) from (select {empty}) as event").fetchall()  # noqa: S608
+            found = _database().execute(f"describe select (\n{sql}\n) from (select {empty}) as event").fetchall()  # noqa: S608
         except duckdb.Error as error:
             raise ValueError(
                 f"{sql!r} is refused by DuckDB: {first_line(error)}; it has {', '.join(self._types)}"
@@ -99,7 +101,7 @@ class Expressions:
                 f"{sql!r} has a NUL or half a surrogate pair, which no text of PostgreSQL holds; write chr(0)"
             )
         # The line break ends a comment that the expression may end with.
-        found = self._database.execute("select json_serialize_sql(?)", [f"select (\n{sql}\n)"]).fetchone()
+        found = _database().execute("select json_serialize_sql(?)", [f"select (\n{sql}\n)"]).fetchone()
         tree: dict[str, Any] = json.loads(found[0]) if found else {"error": True}
         if tree["error"]:
             why = tree.get("error_message", "")
@@ -136,7 +138,7 @@ def _refused(database: duckdb.DuckDBPyConnection, tree: Any, columns: Collection
 
 def _refused_function(database: duckdb.DuckDBPyConnection, node: dict[str, Any]) -> Iterator[str]:
     name = node["function_name"]
-    rows = _functions().get(name, [])
+    rows = duckdb_functions().get(name, [])
     if any(kind == "aggregate" for kind, *_ in rows):
         yield f"the aggregate {name}()"
     elif rows and not any(kind in ("scalar", "macro") for kind, *_ in rows):
@@ -153,8 +155,11 @@ def _refused_function(database: duckdb.DuckDBPyConnection, node: dict[str, Any])
 
 
 @cache
-def _functions() -> dict[str, list[tuple[str, str | None, str | None]]]:
-    """Type, stability and definition (of a macro) of DuckDB's functions by name; to ask for one takes as long."""
+def duckdb_functions() -> dict[str, list[tuple[str, str | None, str | None]]]:
+    """Type, stability and definition (of a macro) of DuckDB's functions by name; to ask for one takes as long.
+
+    A process may ask before it forks: children then know, and no connection stays open.
+    """
     with connect() as database:
         rows = database.execute(
             "select function_name, function_type, stability, macro_definition from duckdb_functions()"

@@ -9,7 +9,15 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import NewTopic
@@ -48,19 +56,33 @@ def client_config(connections: Connections, **own: Any) -> dict[str, Any]:
     return {**QUIET, **connections.kafka, **own}
 
 
+def warm_up(client: Consumer | Producer, topic: str, connections: Connections) -> None:
+    """Let a fresh client find the broker and a topic's partitions.
+
+    At first a client knows a bootstrap address; when it goes over to the broker behind it, it drops what it has asked
+    there and asks again after 0.5 to 3 seconds (librdkafka 2.16, tried). It never drops this question.
+
+    Raises:
+        KafkaUnreachableError: no broker answers.
+    """
+    with reaching(connections):
+        client.list_topics(topic, timeout=KAFKA_TIMEOUT_S)
+
+
 class Broker:
-    """Questions to Kafka that are not about messages. Every answer takes at most KAFKA_TIMEOUT_S."""
+    """Questions to Kafka that are not about messages. Every answer takes at most KAFKA_TIMEOUT_S.
+
+    Raises:
+        KafkaUnreachableError: no broker answers; any question may raise it too.
+    """
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._admin = AdminClient(client_config(connections))
+        self.cluster_id()  # as in `warm_up`: it could take 3 seconds to answer if its first question were for offsets
 
     def cluster_id(self) -> str:
-        """The id of the cluster that answers.
-
-        Raises:
-            KafkaUnreachableError: none does.
-        """
+        """The id of the cluster that answers."""
         return str(self._answer(self._admin.describe_cluster(request_timeout=KAFKA_TIMEOUT_S)).cluster_id)
 
     def topic(self, name: str) -> TopicFacts | None:

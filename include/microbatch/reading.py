@@ -10,7 +10,7 @@ from confluent_kafka import Message as KafkaMessage
 
 from microbatch.decoding import Message
 from microbatch.errors import ReadFailedError, ReadStalledError
-from microbatch.kafka import client_config, reaching
+from microbatch.kafka import client_config, reaching, warm_up
 from microbatch.ranges import OffsetRange, by_round
 from microbatch.settings import Connections
 
@@ -105,6 +105,7 @@ def open_reader(topic: str, connections: Connections) -> Iterator[Reader]:
     )
     consumer = Consumer(config)
     try:
+        warm_up(consumer, topic, connections)
         yield Reader(consumer, topic, connections)
     finally:
         consumer.close()

@@ -21,7 +21,7 @@ from confluent_kafka import Message as KafkaMessage
 
 from microbatch.crash import crash_point
 from microbatch.errors import CursorUnexplainedError, FencedError, OtherClusterError, SendFailedError
-from microbatch.kafka import KAFKA_TIMEOUT_S, Broker, client_config, unreachable
+from microbatch.kafka import KAFKA_TIMEOUT_S, Broker, client_config, unreachable, warm_up
 from microbatch.outbox import CURSOR, Cursor, OutMessage, Size, decode_segment, encode_segment, lot_end
 from microbatch.pipeline import Pipeline
 from microbatch.postgres import Connection, one_row
@@ -106,6 +106,7 @@ class Sender:
                 },
             )
         )
+        warm_up(producer, self._pipeline.source.name, self._connections)
         producer.init_transactions(FENCE_TIMEOUT_S)
         crash_point("publish.after_fence")
         return producer

@@ -1,4 +1,4 @@
-"""A demo producer becomes a DAG that sends events live, in the minute in which its run works.
+"""A demo producer becomes a DAG that sends events live, for a minute in each of its runs.
 
 Only a backfill sends events of the past: those of its data interval.
 """
@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from airflow.sdk import DAG, Param, get_current_context, task
+from airflow.sdk import DAG, CronDataIntervalTimetable, Param, get_current_context, task
 from airflow.sdk.types import DagRunProtocol
 
-from microbatch.airflow import START_DATE, TAG, every_minute, task_manners, topic_asset
+from microbatch.airflow import START_DATE, TAG, task_manners, topic_asset
 from microbatch.airflow_connections import kafka_settings
 from microbatch.clock import Clock
 from microbatch.errors import RunParamsError
@@ -20,6 +20,9 @@ from producers.base import Producer, Shares, messages, of_interval, usual_shares
 from producers.pacing import live
 
 log: Final = logging.getLogger("producers")
+
+# Half a minute away from pipelines: at the full minute, when results are due, no producer has to be started.
+half_past_the_minute: Final = CronDataIntervalTimetable("* * * * * 30", timezone="UTC")
 
 POOL: Final = "producers"
 # A pipeline's task weighs 1 and as much as the tasks after it. What weighs less starts later in each scheduling loop:
@@ -38,7 +41,7 @@ def producer_dag(producer: Producer, doc: str | None) -> DAG:
         description=f"Demo events, sent live to topic {producer.topic}.",
         doc_md=inspect.cleandoc(doc) if doc else None,
         tags=[TAG, "producer"],
-        schedule=every_minute,
+        schedule=half_past_the_minute,
         start_date=START_DATE,
         # Live events belong to the present; there is nothing to make up for.
         catchup=False,

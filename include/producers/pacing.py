@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-LAST_SECOND: Final = 57.0  # of a minute, for live producers: the rest is for the run's end and the start of the next
+LAST_SECOND: Final = 27.0  # of a minute, for live producers: until half past, a run ends and the next one is due
 TICK_S: Final = 0.05  # the shortest sleep: at high rates several events are sent at a time
 
 
@@ -36,10 +36,7 @@ def steady(rate_per_second: float, seconds: float) -> Pace:
 
 
 def seconds_left(now: datetime) -> float:
-    """Seconds until the last second of this minute in which a live producer sends.
-
-    A run that begins after it, or just before, works through the following minute.
-    """
+    """Seconds for which a live producer sends that begins now: until the next `LAST_SECOND`, at least one."""
     into = timedelta(seconds=now.second, microseconds=now.microsecond).total_seconds()
     left = LAST_SECOND - into
     return left if left >= 1 else left + 60

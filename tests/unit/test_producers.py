@@ -235,7 +235,7 @@ def test_a_producer_never_wakes_more_often_than_every_tick(rate: float, elapsed_
 
 
 @pytest.mark.parametrize(
-    ("into_the_minute", "left"), [(0.4, 56.6), (30, 27), (55.9, 1.1), (56.5, 60.5), (57.0, 60.0), (59.5, 57.5)]
+    ("into_the_minute", "left"), [(30.4, 56.6), (0, 27), (25.9, 1.1), (26.5, 60.5), (27.0, 60.0), (29.5, 57.5)]
 )
 def test_a_live_producer_works_until_shortly_before_the_next_run(into_the_minute: float, left: float) -> None:
     now = NOON + timedelta(seconds=into_the_minute)
