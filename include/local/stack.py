@@ -202,11 +202,11 @@ def _databases(running: Running, say: Say, *, migrate: bool) -> None:
 
 
 def _ensure_weather_api(running: Running, say: Say) -> None:
-    record = process.load(running.home, weather_api.COMPONENT)
-    if record is None or not process.is_alive(record):
-        process.stop(running.home, weather_api.COMPONENT)  # what a crash left
+    def start() -> process.Record:
         say(f"{weather_api.COMPONENT}: starting on port {running.ports.weather}")
-        record = weather_api.start_weather_api(running.home, running.ports.weather, running.credentials)
+        return weather_api.start_weather_api(running.home, running.ports.weather, running.credentials)
+
+    record = process.ensure(running.home, weather_api.COMPONENT, start)
     weather_api.wait_for_weather_api(record)
     say(f"{weather_api.COMPONENT}: ready on port {running.ports.weather}")
 
@@ -223,12 +223,11 @@ def _ensure_airflow(running: Running, say: Say) -> None:
 
 
 def _ensure(running: Running, component: str, say: Say) -> process.Record:
-    record = process.load(running.home, component)
-    if record is not None and process.is_alive(record):
-        return record
-    process.stop(running.home, component)  # what a crash left
-    say(f"{component}: starting")
-    return airflow_services.start_airflow(running.home, component, running.ports.airflow, running.environment)
+    def start() -> process.Record:
+        say(f"{component}: starting")
+        return airflow_services.start_airflow(running.home, component, running.ports.airflow, running.environment)
+
+    return process.ensure(running.home, component, start)
 
 
 def _health(home: Path, component: str) -> Health:

@@ -1,4 +1,4 @@
-"""Settings of a deployment, from the environment. All of them are named here."""
+"""Settings of a deployment, from the environment. The engine's own are named here, a pipeline's in its file."""
 
 import os
 import re

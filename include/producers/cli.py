@@ -110,11 +110,6 @@ def _send(producer: "Producer", events: "Iterator[list[Message]]", total: int, r
 
 def _kafka() -> dict[str, str]:
     from microbatch.addresses import find_stack  # noqa: PLC0415
-    from microbatch.errors import SettingMissingError  # noqa: PLC0415
+    from microbatch.cli_data import needed  # noqa: PLC0415
 
-    found = find_stack()
-    if KAFKA_BOOTSTRAP_SERVERS not in found:
-        raise SettingMissingError(
-            setting=KAFKA_BOOTSTRAP_SERVERS, remedy="start the embedded stack (`make up`), or set it yourself"
-        )
-    return {"bootstrap.servers": found[KAFKA_BOOTSTRAP_SERVERS]}
+    return {"bootstrap.servers": needed(find_stack(), KAFKA_BOOTSTRAP_SERVERS)}

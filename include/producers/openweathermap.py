@@ -128,11 +128,9 @@ def service() -> Service:
     key = setting(KEY, "")
     if not key:
         raise SettingMissingError(setting=KEY, remedy="`make up` sets that of its mock; the real service gives you one")
-    url, units = setting(URL, SERVICE).rstrip("/"), setting("WEATHER_UNITS", "metric")
+    url, units = setting(URL, SERVICE).rstrip("/"), setting("WEATHER_UNITS", "metric", "|".join(UNITS))
     if not _is_address(url):
         raise SettingWrongError(setting=URL, value=url, form="http(s)://HOST[:PORT]", example=SERVICE)
-    if units not in UNITS:
-        raise SettingWrongError(setting="WEATHER_UNITS", value=units, form=" or ".join(UNITS), example="metric")
     return Service(url, key, units)
 
 

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 import typer
 from airflow.sdk import DAG
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
@@ -28,6 +28,7 @@ from microbatch.airflow import as_dag, every_minute
 from microbatch.declared import load_pipelines
 from microbatch.settings import Connections
 from microbatch.topics import create_topics
+from outside import all_messages
 from producers.pacing import Pace
 
 if TYPE_CHECKING:
@@ -98,31 +99,6 @@ def rows(warehouse: str, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query.encode()).fetchall()
 
 
-def read(bootstrap: str, topic: str) -> list[Any]:
-    """All committed messages of a topic, by a consumer that shares no code with the engine."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "observer",
-            "isolation.level": "read_committed",
-            "enable.partition.eof": True,
-            "enable.auto.commit": False,
-        }
-    )
-    left = set(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
-    consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in left])
-    found = []
-    while left:
-        message = consumer.poll(10)
-        assert message is not None, f"{topic} does not answer"
-        if message.error() is None:
-            found.append(message)
-        else:
-            left.discard(message.partition())
-    consumer.close()
-    return found
-
-
 def test_a_manual_run_publishes_the_closed_minutes(
     dags: dict[str, DAG], topics: str, run_dag: RunDag, airflow_environment: str
 ) -> None:
@@ -132,7 +108,7 @@ def test_a_manual_run_publishes_the_closed_minutes(
 
     assert states(run) == SUCCESS
     assert results(airflow_environment) == [(AN_HOUR_AGO, "ada", 7, True), (AN_HOUR_AGO, "bob", 5, True)]
-    assert len(read(topics, "aggregated-sales")) == 2
+    assert len(all_messages(topics, "aggregated-sales")) == 2
 
 
 def test_the_command_airflow_dags_test_runs_the_pipeline(topics: str, airflow_environment: str) -> None:
@@ -388,7 +364,7 @@ def test_a_producer_sends_events_of_now_to_its_topic(
 
     assert states(run_dag(dags["produce_sales"])) == {"send": "success"}
 
-    messages = read(topics, "sales-usd")
+    messages = all_messages(topics, "sales-usd")
     assert len(messages) >= 20, "more with duplicates"
     assert all(before_ms <= message.timestamp()[1] <= time.time() * 1000 for message in messages)
 
@@ -419,4 +395,4 @@ def test_the_command_line_sends_a_burst(topics: str, monkeypatch: pytest.MonkeyP
 
     assert done.exit_code == 0, done.output
     assert "1,500 messages sent to topic sales-usd" in done.output
-    assert len(read(topics, "sales-usd")) == 1500
+    assert len(all_messages(topics, "sales-usd")) == 1500

@@ -5,10 +5,8 @@ The times are deadlines that end a hang on any machine; nothing here is about sp
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -17,13 +15,13 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
 from local import airflow_services, process, stack
 from local.home import REPOSITORY
-from local.ports import random_free
 from microbatch import Pipeline
 from microbatch.declared import load_pipelines
+from outside import all_messages
+from own_stack import own_stack
 
 pytestmark = pytest.mark.timeout(600)
 PATIENCE_S = 300.0
@@ -32,20 +30,8 @@ PATIENCE_S = 300.0
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     """A whole stack, started by `make up` on ports and in a folder of its own."""
-    folder = Path(tempfile.mkdtemp(prefix="microbatch-e2e-"))
-    ports: set[int] = set()
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("MICROBATCH_HOME", str(folder))
-        for name in ("KAFKA", "CONTROLLER", "POSTGRES", "AIRFLOW", "WEATHER"):
-            ports.add(port := random_free(frozenset(ports)))
-            environment.setenv(f"MICROBATCH_{name}_PORT", str(port))
-        for name in ("KAFKA_BOOTSTRAP_SERVERS", "POSTGRES_DSN", "POSTGRES_OWNER_DSN", "AIRFLOW_URL"):
-            environment.delenv(name, raising=False)
-        try:
-            yield folder
-        finally:
-            stack.down(folder, print)
-            shutil.rmtree(folder, ignore_errors=True)
+    with own_stack() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -88,19 +74,7 @@ def closed(home: Path) -> dict[str, datetime]:
 def messages(home: Path, topic: str) -> int:
     """How many committed messages a topic has, counted by reading it."""
     bootstrap = stack.addresses(stack.find(home))["KAFKA_BOOTSTRAP_SERVERS"]
-    settings = {"bootstrap.servers": bootstrap, "group.id": "e2e", "isolation.level": "read_committed"}
-    consumer = Consumer({**settings, "enable.auto.commit": False, "enable.partition.eof": True})
-    try:
-        partitions = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
-        consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-        counted, ended = 0, 0
-        while ended < len(partitions):
-            message = consumer.poll(10)
-            assert message is not None, f"{topic} cannot be read"
-            counted, ended = (counted, ended + 1) if message.error() else (counted + 1, ended)
-    finally:
-        consumer.close()
-    return counted
+    return len(all_messages(bootstrap, topic))
 
 
 def replace_scheduler(home: Path, **extra: str) -> process.Record:

@@ -1,9 +1,7 @@
 """Starting, breaking, repairing and stopping a stack of one's own, by the commands that people use."""
 
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,30 +11,16 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from local import process, stack
-from local.ports import random_free
 from microbatch import cli
-from microbatch.addresses import ADDRESSES
+from own_stack import own_stack
 
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     """A stack of Kafka and PostgreSQL that these tests may break."""
-    folder = Path(tempfile.mkdtemp(prefix="microbatch-life-"))
-    ports: set[int] = set()
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("MICROBATCH_HOME", str(folder))
-        environment.setenv("COLUMNS", "120")
-        for name in ("KAFKA", "CONTROLLER", "POSTGRES", "AIRFLOW", "WEATHER"):
-            ports.add(port := random_free(frozenset(ports)))
-            environment.setenv(f"MICROBATCH_{name}_PORT", str(port))
-        for name in ADDRESSES:
-            environment.delenv(name, raising=False)
-        try:
-            assert run("up", "--only", "stack").exit_code == 0
-            yield folder
-        finally:
-            stack.down(folder, print)
-            shutil.rmtree(folder, ignore_errors=True)
+    with own_stack(COLUMNS="120") as folder:
+        assert run("up", "--only", "stack").exit_code == 0
+        yield folder
 
 
 def run(*command: str) -> Result:

@@ -7,11 +7,9 @@ by itself. Blocks of the language `sh` are run, `text` is what the block above i
 import contextlib
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -21,8 +19,7 @@ import pytest
 
 from local import stack
 from local.home import REPOSITORY
-from local.ports import random_free
-from microbatch.addresses import ADDRESSES
+from own_stack import own_stack
 
 # What a hang may cost; it takes less than two minutes on two cores that have nothing else to do.
 PATIENCE_S: Final = 540
@@ -66,21 +63,8 @@ STEPS: Final = steps()
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     """The state folder of a stack of the page's own, and the environment of its shell."""
-    folder = Path(tempfile.mkdtemp(prefix="microbatch-steps-"))
-    ports: set[int] = set()
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("MICROBATCH_HOME", str(folder))
-        environment.setenv("PYTHON", sys.executable)
-        for name in ("KAFKA", "CONTROLLER", "POSTGRES", "AIRFLOW", "WEATHER"):
-            ports.add(port := random_free(frozenset(ports)))
-            environment.setenv(f"MICROBATCH_{name}_PORT", str(port))
-        for name in (*ADDRESSES, "OPENWEATHERMAP_URL", "OPENWEATHERMAP_API_KEY"):
-            environment.delenv(name, raising=False)
-        try:
-            yield folder
-        finally:
-            stack.down(folder, print)
-            shutil.rmtree(folder, ignore_errors=True)
+    with own_stack(PYTHON=sys.executable) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from fix_airflow import DAGS, RunDag, states
 from fix_stack import Stack
 from fix_weather import KEY, Mock, running_mock
+from outside import all_messages
 from producers.openweathermap import KeyRefusedError, Patience, Service
 from producers.polling import NothingReadError, poll
 
@@ -44,20 +44,7 @@ def kafka(stack: Stack) -> Iterator[dict[str, str]]:
 
 
 def sent(kafka: dict[str, str]) -> list[Any]:
-    """All messages of the topic."""
-    consumer = Consumer(kafka | {"group.id": "observer", "enable.partition.eof": "true"})
-    left = set(range(4))
-    consumer.assign([TopicPartition("weather", partition, OFFSET_BEGINNING) for partition in left])
-    found = []
-    while left:
-        message = consumer.poll(10)
-        assert message is not None, "the topic does not answer"
-        if message.error() is None:
-            found.append(message)
-        else:
-            left.discard(message.partition())
-    consumer.close()
-    return found
+    return all_messages(kafka["bootstrap.servers"], "weather")
 
 
 def test_one_bad_city_never_costs_the_others_their_reading(

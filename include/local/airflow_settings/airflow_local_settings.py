@@ -10,10 +10,8 @@ import sys
 
 HEAVY = (
     *("confluent_kafka", "confluent_kafka.admin", "duckdb", "msgspec", "pandas", "psycopg", "pyarrow"),
-    *(
-        "airflow.timetables.base",
-        "airflow.serialization.definitions.assets",
-    ),  # what making a DAG imports
+    # What making a DAG imports.
+    *("airflow.timetables.base", "airflow.serialization.definitions.assets"),
     *("microbatch.airflow", "microbatch.consume", "microbatch.publish"),
     *("httpx", "tenacity"),  # the weather's poller
 )

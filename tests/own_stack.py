@@ -1,0 +1,38 @@
+"""A stack of a test's own, beside those of the test run: to start, break and stop by the commands that people use."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from local import stack
+from local.ports import random_free
+from microbatch.addresses import ADDRESSES
+
+
+@contextmanager
+def own_stack(**settings: str) -> Iterator[Path]:
+    """An empty state folder and free ports, by the environment; what runs in it at the end is stopped and deleted.
+
+    Args:
+        **settings: more variables of the environment.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="microbatch-own-"))
+    ports: set[int] = set()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MICROBATCH_HOME", str(folder))
+        for name in ("KAFKA", "CONTROLLER", "POSTGRES", "AIRFLOW", "WEATHER"):
+            ports.add(port := random_free(frozenset(ports)))
+            environment.setenv(f"MICROBATCH_{name}_PORT", str(port))
+        for name in (*ADDRESSES, "OPENWEATHERMAP_URL", "OPENWEATHERMAP_API_KEY"):
+            environment.delenv(name, raising=False)
+        for name, value in settings.items():
+            environment.setenv(name, value)
+        try:
+            yield folder
+        finally:
+            stack.down(folder, print)
+            shutil.rmtree(folder, ignore_errors=True)
