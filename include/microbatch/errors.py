@@ -113,6 +113,15 @@ class NotRegisteredError(TerminalError):
     )
 
 
+class NotDecidedError(TerminalError):
+    """A command that changes what was counted needs a person's word."""
+
+    message = (
+        "nothing was changed: {missing} is missing. Without a terminal, give --yes and --reason; the reason is kept on "
+        "record"
+    )
+
+
 # -- connections -------------------------------------------------------------------------------------------
 
 
