@@ -4,7 +4,7 @@ BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--python-version 3.11 --custom-compile-command "make lock"
 
-.PHONY: help install up down reset status test check format bench lock
+.PHONY: help install up down reset status test faults mutations check format bench lock
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -27,7 +27,15 @@ status: install ## show how each component is
 # Tests wait more than they work: two workers use less than half of two cores. tests/conftest.py has the order of the
 # files. Byte code is kept, for many tests start Python anew.
 test: install ## run all tests, three files at a time, each on a Kafka and PostgreSQL of its own
+	$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements-tls.txt
 	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+faults: install ## kill and stop everything 200 times under load (SEED=… repeats a run), then the long fault tests
+	PYTHONPATH=tests $(BIN)/python -m faults.headline $(if $(SEED),--seed $(SEED))
+	$(BIN)/pytest tests/faults -m long
+
+mutations: install ## take each protection out of a copy of the code, and see that a test notices
+	PYTHONPATH=tests $(BIN)/python -m mutations
 
 check: install ## lint, format and types
 	$(BIN)/ruff check
@@ -44,4 +52,5 @@ bench: install ## measure against other engines
 lock: install ## choose the newest allowed versions, with hashes
 	$(COMPILE) --upgrade --extra airflow --extra demo pyproject.toml -o requirements.txt
 	$(COMPILE) --upgrade --extra airflow --extra local --extra demo --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	$(COMPILE) --upgrade --group pyproject.toml:tls -o requirements-tls.txt
 	$(COMPILE) include/local/uv.in -o include/local/uv.txt

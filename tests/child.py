@@ -6,25 +6,40 @@ milliseconds. `fix_child.py` starts them.
 
 import logging
 import os
+import resource
 from collections.abc import Callable
 from importlib import import_module
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
+import psutil
 
 from fix_pipeline import World
-from microbatch import sending
+from microbatch import recovering, sending
 from microbatch.consume import consume
 from microbatch.crash import MICROBATCH_CRASH
+from microbatch.deciding import Why, known, session
 from microbatch.errors import MicrobatchError, TransientError
 from microbatch.publish import publish
 from microbatch.renaming import rename
 from microbatch.runs import Run
+from microbatch.settings import Connections
 from microbatch.sql import queries
 
-Task = Literal["consume", "publish", "run", "rename"]
+Task = Literal["consume", "publish", "run", "rename", "recover"]
 Protection = Literal["shard lock", "publish lock", "fencing", "settling"]
+
+IMPATIENT: Final[dict[str, float]] = {
+    "kafka.KAFKA_TIMEOUT_S": 5,
+    "reading.STALLED_S": 5,
+    "sending.KAFKA_TIMEOUT_S": 5,
+    "sending.FENCE_TIMEOUT_S": 5,
+    "settling.FENCE_TIMEOUT_S": 5,
+    "sending.TRANSACTION_TIMEOUT_S": 5,
+}
+"""Constants of the engine: with a dead broker, every wait ends at its timeout."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -33,7 +48,8 @@ class Order(msgspec.Struct, frozen=True):
     Attributes:
         world: its pipeline and connections.
         run: who it is.
-        task: one task of the run, or all of them, as a DAG does it; or to rename `sales` to the world's pipeline.
+        task: one task of the run, or all of them, as a DAG does it; or to rename `sales` to the world's pipeline, or to
+            recover it.
         shards: which ones consume works on; empty: all.
         crash: the value of MICROBATCH_CRASH; empty: nothing happens.
         constants: of the engine's modules, to be changed: `{"postgres.IDLE_SESSION_S": 5}`.
@@ -59,6 +75,8 @@ class Outcome(msgspec.Struct, frozen=True):
         is_transient: and one that may pass by itself.
         sent: messages that publish sent.
         log: what the engine has logged.
+        peak_mib: the most memory that it has had.
+        left: processes and threads that were not there before.
     """
 
     error: str
@@ -67,6 +85,8 @@ class Outcome(msgspec.Struct, frozen=True):
     is_transient: bool
     sent: int
     log: list[str]
+    peak_mib: int
+    left: list[str]
 
 
 class _Lines(logging.Handler):
@@ -91,6 +111,7 @@ def work(order: Order, answer: Connection) -> None:
     if order.crash:
         os.environ[MICROBATCH_CRASH] = order.crash
     sent = 0
+    before = _running()
     error: Exception | None = None
     try:
         sent = _carry_out(order)
@@ -104,20 +125,40 @@ def work(order: Order, answer: Connection) -> None:
             is_transient=isinstance(error, TransientError),
             sent=sent,
             log=lines.lines,
+            peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            left=sorted(_running() - before),
         )
     )
+
+
+def _running() -> set[str]:
+    """The threads and child processes of this process, also those of libraries."""
+    threads = {
+        f"thread {path.parent.name}: {path.read_text().strip()}" for path in Path("/proc/self/task").glob("*/comm")
+    }
+    return threads | {f"process {child}" for child in psutil.Process().children(recursive=True)}
 
 
 def _carry_out(order: Order) -> int:
     pipeline, connections = order.world.pipeline, order.world.connections
     if order.task == "rename":
         rename("sales", pipeline, connections)
+    if order.task == "recover":
+        _recover(pipeline.name, connections)
     if order.task in ("consume", "run"):
         for shard in order.shards or range(pipeline.shards):
             consume(pipeline, shard, order.run, connections)
     if order.task in ("publish", "run"):
         return publish(pipeline, order.run, connections).sent
     return 0
+
+
+def _recover(name: str, connections: Connections) -> None:
+    with session(connections, "recover") as connection:
+        registered = known(connection, connections.deployment, name)
+        case = recovering.look(connection, registered, connections)
+        assert case is not None, "there is nothing to recover"
+        recovering.recover(connection, registered, connections, case, Why("somebody", "a test"))
 
 
 def _no_lock(name: str) -> Callable[[], None]:

@@ -5,18 +5,30 @@ from typing import Final
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["fix_stack", "fix_pipeline", "fix_child", "fix_late", "fix_proxy", "fix_airflow"]
+pytest_plugins = [
+    "fix_stack",
+    "fix_pipeline",
+    "fix_child",
+    "fix_cli",
+    "fix_late",
+    "fix_proxy",
+    "fix_airflow",
+    "fix_secured",
+]
 
 LONGEST: Final = (
     "e2e/test_make_up",
     "integration/test_step_by_step",
     "integration/test_reprocess",
     "integration/test_recount",
-    "integration/test_crash_points",
-    "integration/test_faults_servers",
-    "integration/test_zombies",
+    "faults/test_crashes",
+    "faults/test_servers",
+    "faults/test_zombies",
+    "faults/test_answers",
+    "faults/test_cuts",
     "integration/test_path",
     "dags/test_runs",
+    "security/test_servers_with_tls",
 )
 """Files that take a minute or more, the longest first."""
 

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -105,6 +106,12 @@ class Child:
         self._process.join(PATIENCE_S)
         return self._process.exitcode == -signal.SIGKILL
 
+    def death(self) -> signal.Signals | None:
+        """Wait until it has ended; the signal that ended it, if one did."""
+        self._process.join(PATIENCE_S)
+        code = self._process.exitcode
+        return signal.Signals(-code) if code is not None and code < 0 else None
+
     def wait_until_stopped(self) -> None:
         """Wait until it has stopped itself. Fails if it ends instead."""
         wait_for("the child is stopped", lambda: not self._process.is_alive() or self.is_stopped())
@@ -112,11 +119,17 @@ class Child:
 
     def is_stopped(self) -> bool:
         """Whether it is stopped now."""
-        return psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
+        with suppress(psutil.NoSuchProcess):  # it ended just now
+            return psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
+        return False
 
     def is_running(self) -> bool:
         """Whether it has not ended; a stopped one has not."""
         return self._process.is_alive()
+
+    def is_done_within(self, seconds: float) -> bool:
+        """Wait until it has ended, or for so long; whether it has."""
+        return self._answer.poll(seconds)
 
     def go_on(self) -> None:
         """SIGCONT."""

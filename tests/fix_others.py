@@ -85,9 +85,9 @@ def write(world: World, producer: Producer, *values: bytes, partition: int = 0) 
     assert producer.flush(_ANSWER_S) == 0
 
 
-def delete_messages(world: World, partition: int, below: int) -> None:
-    """Delete the source's messages below an offset, as retention does."""
-    futures = admin(world).delete_records([TopicPartition(world.pipeline.source.name, partition, below)])
+def delete_messages(world: World, partition: int, below: int, topic: str = "") -> None:
+    """Delete messages below an offset, of the source or another topic, as retention does."""
+    futures = admin(world).delete_records([TopicPartition(topic or world.pipeline.source.name, partition, below)])
     for future in futures.values():
         future.result(_ANSWER_S)
 

@@ -75,6 +75,7 @@ class World(msgspec.Struct, frozen=True):
     def send(self, *messages: bytes | Message | None) -> None:
         """Send to the source, and wait until all have arrived."""
         producer = Producer({"bootstrap.servers": self.connections.bootstrap, "linger.ms": 0})
+        refused: list[str] = []
         for each in messages:
             message = each if isinstance(each, Message) else Message(each)
             producer.produce(
@@ -84,9 +85,11 @@ class World(msgspec.Struct, frozen=True):
                 partition=message.partition,
                 timestamp=int(message.at_s * 1000),
                 headers=list(message.headers),
+                on_delivery=lambda error, _: refused.append(error.str()) if error else None,
             )
             producer.poll(0)
         assert producer.flush(30) == 0
+        assert not refused, refused
 
     def run(self, minute: int | None = 0, run_id: str = "") -> tuple[list[ConsumeSummary], PublishSummary]:
         """One whole run, consume of every shard and publish, as a DAG does it."""
@@ -139,6 +142,19 @@ def sales_pipeline(prefix: str, partitions: int) -> Pipeline:
             )
         ],
     )
+
+
+def with_topics_of_its_own(pipeline: Pipeline, prefix: str, partitions: int = 2) -> Pipeline:
+    """The same pipeline, each of whose topics has a prefix."""
+
+    def own(topic: Any) -> Any:
+        if not isinstance(topic, KafkaTopic):
+            return topic
+        return msgspec.structs.replace(topic, name=f"{prefix}-{topic.name}", partitions=partitions)
+
+    outputs = [msgspec.structs.replace(output, to=[own(sink) for sink in output.to]) for output in pipeline.outputs]
+    changes = {"source": own(pipeline.source), "dead_letters": own(pipeline.dead_letter_topic), "outputs": outputs}
+    return msgspec.structs.replace(pipeline, **changes)
 
 
 @contextmanager

@@ -11,8 +11,10 @@ from recount.definition import Definition, parse
 from recount.flow import Flow
 from recount.kafka import Committed, Ends, Header, Message
 from recount.ledger import Batch, Ledger, Progress, Publisher, Range
-from recount.picture import Picture, Sink, Source
+from recount.moment import Source
+from recount.picture import Picture, Sink
 from recount.report import Report
+from recount.scope import Scope
 from recount.story import judge
 
 LEDGER = UUID(int=1)
@@ -70,6 +72,7 @@ def picture(
     read: Sequence[Iterable[Message]],
     sent: Mapping[str, tuple[Message, ...]] | None = None,
     transform: Any = None,
+    scope: Scope | None = None,
     **ledger: Any,
 ) -> Picture:
     """A picture in which the ledger is right about its counts; batch n has read the n-th messages, from 1 on.
@@ -85,6 +88,11 @@ def picture(
     watched = {place for place, row in ledger.get("rejects", {}).items() if row.resolved}
     counted = count(defined, ranges, everything, booked, Flow(defined, transform), watched)
     booked, ranges = _with_counts(booked, ranges, counted.counts)
+    if scope is not None:
+        unread = scope.unread
+        keys = (ledger["stream"].keys or {}) if "stream" in ledger else {}
+        taken = {key: owner for key, owner in keys.items() if owner[0] in unread}
+        counted = count(defined, ranges, everything, booked, Flow(defined, transform), watched, unread, taken)
     ends = {p: max(m.offset + 1 for m in everything if m.partition == p) for p in {m.partition for m in everything}}
     known: dict[str, Any] = {
         "pipeline_id": 1,
@@ -117,6 +125,8 @@ def picture(
             for topic, found in topics.items()
         },
         committed={partition: Committed(end, metadata) for partition, end in ends.items()},
+        scope=scope or Scope(),
+        is_audit=scope is not None,
     )
 
 

@@ -34,6 +34,7 @@ def airflow_environment(
 ) -> dict[str, str]:
     """The whole environment of Airflow's processes: ours, less other Airflow settings, plus the stack's."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
+    inherited.pop("KAFKA_SETTINGS", None)  # those of another Kafka: this one has neither TLS nor a login
     inherited.pop("PYTHONDONTWRITEBYTECODE", None)  # it would make every start compile all of Airflow
     return {
         **inherited,
@@ -63,6 +64,9 @@ def _core(home: Path, credentials: Credentials) -> dict[str, str]:
         "AIRFLOW__CORE__FERNET_KEY": credentials.fernet_key,
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{airflow_api.USER}:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(_passwords_file(home)),
+        # By default the group may write them.
+        "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "0o700",
+        "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "0o600",
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }
@@ -163,6 +167,7 @@ def _has_tables(port: int, credentials: Credentials) -> bool:
 
 def _migrate(home: Path, environment: dict[str, str]) -> None:
     log = home / "log" / "airflow-migrate.log"
+    log.touch(mode=0o600)
     with log.open("wb") as output:
         done = subprocess.run(
             [sys.executable, "-m", "airflow", "db", "migrate"],
@@ -172,6 +177,7 @@ def _migrate(home: Path, environment: dict[str, str]) -> None:
             stdout=output,
             stderr=subprocess.STDOUT,
             check=False,
+            umask=process.OWNER_ONLY,
         )
     if done.returncode != 0:
         raise CommandFailedError(

@@ -26,17 +26,18 @@ def state_folder() -> Path:
 
 
 def prepare(home: Path) -> Path:
-    """Make the state folder and its parts, with mode 0700, and return it.
+    """Make the state folder and its parts, for their owner only, and return it.
 
-    PostgreSQL refuses to run as root. For root the folder therefore belongs to a user of its own
-    (`embedded_postgres`), who must be able to reach it; root reaches it anyway, nobody else does.
+    PostgreSQL refuses to run as root. For root it runs under an account of its own (`embedded_postgres`), whose
+    group may pass through the state folder to the server's data, and do nothing else there.
     """
     for folder in (home, home / "log", home / "run"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
     user = database_user()
     if user is not None:
-        os.chown(home, user.pw_uid, user.pw_gid)
+        os.chown(home, 0, user.pw_gid)
+        home.chmod(0o710)
         _let_pass(home)
     return home
 

@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from local import process
 from local.errors import CommandFailedError
+from local.files import write_private
 from local.jars import kafka_jars
 from local.ports import HOST, is_free
 
@@ -33,7 +34,7 @@ def start_kafka(home: Path, port: int, controller_port: int) -> process.Record:
     folder = home / COMPONENT
     folder.mkdir(mode=0o700, exist_ok=True)
     settings = folder / "server.properties"
-    settings.write_text(server_properties(folder / "data", port, controller_port), encoding="utf-8")
+    write_private(settings, server_properties(folder / "data", port, controller_port).encode())
     classpath = os.pathsep.join(str(jar) for jar in kafka_jars())
     if not (folder / "data" / "meta.properties").exists():
         _format(folder, settings, classpath)
@@ -113,6 +114,7 @@ def _format(folder: Path, settings: Path, classpath: str) -> None:
         text=True,
         timeout=120,
         check=False,
+        umask=process.OWNER_ONLY,
     )
     if done.returncode != 0:
         command = "kafka.tools.StorageTool format"

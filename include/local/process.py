@@ -18,6 +18,8 @@ from local.files import read_json, write_json
 POLL_S = 0.05
 KILL_DEADLINE_S = 10.0
 TAIL_WIDTH = 250
+OWNER_ONLY = 0o077
+"""The umask of every component: what it writes is for its own account."""
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
 """Processes that this very process started: it has to reap them, or they stay as zombies."""
@@ -65,6 +67,7 @@ def start(home: Path, launch: Launch) -> Record:
             user=launch.os_user,
             group=launch.os_user,
             extra_groups=[] if launch.os_user else None,
+            umask=OWNER_ONLY,
         )
     _children[child.pid] = child
     record = Record(

@@ -41,6 +41,7 @@ def create_roles(port: int, credentials: Credentials) -> None:
             _create_role(server, role, password)
         _create_database(server, AIRFLOW, "airflow")
         _create_database(server, WAREHOUSE, "microbatch")
+        _run(server, "close_the_rest")
         _run(server, "let_reader_in")
     with psycopg.connect(admin_dsn(port, credentials, WAREHOUSE), autocommit=True) as warehouse:
         _run(warehouse, "show_reader")

@@ -12,6 +12,11 @@ create database {database} owner {role}
 -- By default everybody may connect to every database and make temporary tables there.
 revoke all on database {database} from public
 
+-- name: close_the_rest
+-- Nobody but the superuser has anything to do there.
+revoke all on database postgres from public;
+revoke all on database template1 from public;
+
 -- name: let_reader_in
 grant connect on database warehouse to reader;
 alter role reader set default_transaction_read_only = on;

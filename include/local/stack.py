@@ -254,7 +254,9 @@ def _unready(home: Path, record: process.Record) -> str | None:
 @contextmanager
 def _alone(home: Path) -> Iterator[None]:
     """One command at a time; the lock ends with its process, however that ends."""
-    with (home / "run" / "lock").open("w") as lock:
+    file = home / "run" / "lock"
+    file.touch(mode=0o600)
+    with file.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -7,7 +7,7 @@ from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from microbatch.errors import SettingMissingError
-from microbatch.settings import Connections, deployment
+from microbatch.settings import Connections, deployment, text_of
 
 KAFKA: Final = "kafka_default"
 POSTGRES: Final = "postgres_default"
@@ -28,7 +28,7 @@ def kafka_settings() -> dict[str, str]:
     Raises:
         SettingMissingError: there is no such connection, or its extra names no `bootstrap.servers`.
     """
-    settings = {name: _text(value) for name, value in _connection(KAFKA).extra_dejson.items()}
+    settings = {name: text_of(value) for name, value in _connection(KAFKA).extra_dejson.items()}
     if not settings.get("bootstrap.servers"):
         raise SettingMissingError(
             setting=f"bootstrap.servers in the extra of Airflow's connection {KAFKA!r}",
@@ -55,7 +55,7 @@ def _conninfo(connection: Connection) -> str:
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
     extra: Mapping[str, Any] = connection.extra_dejson
     return make_conninfo(
-        **{name: _text(value) for name, value in extra.items() if name in known},
+        **{name: text_of(value) for name, value in extra.items() if name in known},
         **_present(
             host=connection.host,
             port=connection.port,
@@ -68,8 +68,3 @@ def _conninfo(connection: Connection) -> str:
 
 def _present(**values: str | int | None) -> dict[str, str]:
     return {name: str(value) for name, value in values.items() if value}
-
-
-def _text(value: object) -> str:
-    """JSON has true and false, librdkafka and libpq want them as words."""
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -145,7 +145,12 @@ def _look_again(task: Task, claim: Claim, refuse_lost: Callable[[dict[int, Ends]
     topic, registered = task.pipeline.source.name, task.registration.topic_id
     found = task.broker.topic(topic)
     if found is None or found.topic_id != registered:
-        raise TopicRecreatedError(topic=topic, found=found.topic_id if found else "none", registered=registered)
+        raise TopicRecreatedError(
+            pipeline=task.pipeline.name,
+            topic=topic,
+            found=found.topic_id if found else "none",
+            registered=registered,
+        )
     refuse_lost(task.broker.ends(topic, {item.partition for item in claim.ranges}))
 
 
@@ -154,6 +159,7 @@ def record_failure(task: Task, attempt: Attempt, error: Exception) -> None:
     store = attempt.store
     facts = {
         **task.run_facts,
+        "topic_id": task.registration.topic_id,
         "ranges": Jsonb([msgspec.to_builtins(item) for item in attempt.ranges]),
         "messages": store.messages if store else 0,
         "rejected": store.rejected if store else 0,

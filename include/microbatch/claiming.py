@@ -195,6 +195,7 @@ def refuse_lost(pipeline: Pipeline, ranges: list[OffsetRange], ends: dict[int, E
         low = ends[item.partition].low_watermark
         if item.start < low:
             raise OffsetsLostError(
+                pipeline=pipeline.name,
                 topic=pipeline.source.name,
                 partition=item.partition,
                 start=item.start,
@@ -206,6 +207,7 @@ def refuse_lost(pipeline: Pipeline, ranges: list[OffsetRange], ends: dict[int, E
 def _refuse_truncated(pipeline: Pipeline, partition: int, covered: int, ends: Ends) -> None:
     if ends.high_watermark < covered:
         raise TopicTruncatedError(
+            pipeline=pipeline.name,
             topic=pipeline.source.name,
             partition=partition,
             high_watermark=ends.high_watermark,

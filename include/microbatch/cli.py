@@ -159,6 +159,35 @@ def watch(
     _module("cli_watch").watch(find_stack(), pipeline, once=once)
 
 
+@app.command(context_settings={"ignore_unknown_options": True})  # a key may be a negative number
+def explain(
+    table: Annotated[str, typer.Argument(help="The table of a window's results.")],
+    window: Annotated[str, typer.Option(help="Any moment in the window, such as 2026-11-21T10:00; UTC if no zone.")],
+    key: Annotated[list[str] | None, typer.Argument(help="The values of its `by` columns, in their order.")] = None,
+    messages: Annotated[bool, typer.Option("--messages", help="Show the messages too, as far as kept.")] = False,
+    dags: Annotated[Path, typer.Option(help="With --messages: the folder whose files declare it.")] = Path("dags"),
+) -> None:
+    """Show where a published number comes from: its revisions, their batches and offsets, the runs that wrote them."""
+    _module("cli_explain").explain(find_stack(), table, key or [], window, dags if messages else None)
+
+
+@app.command()
+def audit(
+    pipeline: Annotated[str, typer.Argument(help="The name of a pipeline.")],
+    dags: Annotated[Path, typer.Option(help="The folder whose files declare it: read for a transform.")] = Path("dags"),
+    start: Annotated[
+        str | None, typer.Option("--from", help="Only windows that start at this time or later, and what they need.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Only windows that start before this time.")] = None,
+    patience: Annotated[float, typer.Option(min=0, help="Seconds to wait for the pipeline to be at rest.")] = 60.0,
+) -> None:
+    """Recount a pipeline's input with code that is not the engine's, and compare it with all that it gave.
+
+    Exit status 0: all agrees; 1: something differs; 2: it could not look.
+    """
+    raise typer.Exit(_module("cli_audit").audit(pipeline, dags, start=start, end=end, patience_s=patience))
+
+
 # -- running pipelines (microbatch.cli_engine) and producers -------------------------------------------------
 
 
@@ -206,6 +235,63 @@ def new(
     """Begin a pipeline: write its file and a test, which pass as they are."""
     for file in _module("cli_new").new(name, dags, tests):
         print(file)
+
+
+# -- ways out: what a person decides (microbatch.cli_accept and others) --------------------------------------
+
+Reason = Annotated[str | None, typer.Option("--reason", help="Why; kept on record with who and when.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; needs --reason.")]
+
+
+@app.command("accept-loss")
+def accept_loss(
+    pipeline: Annotated[str, typer.Argument(help="The name of a pipeline.")],
+    reason: Reason = None,
+    yes: Yes = False,
+) -> None:
+    """Go on without messages that retention deleted before they were read; shows them and asks."""
+    find_stack()
+    _module("cli_accept").accept_loss(pipeline, reason, yes=yes)
+
+
+@app.command()
+def recover(
+    pipeline: Annotated[str, typer.Argument(help="The name of a pipeline.")],
+    reason: Reason = None,
+    yes: Yes = False,
+) -> None:
+    """Go on where Kafka and the ledger disagree, or the source is another log; shows what is kept and asks."""
+    find_stack()
+    _module("cli_recover").recover(pipeline, reason, yes=yes)
+
+
+@app.command("accept-rejects")
+def accept_rejects(
+    pipeline: Annotated[str, typer.Argument(help="The name of a pipeline.")],
+    reason: Reason = None,
+    yes: Yes = False,
+) -> None:
+    """Store what was refused for too many rejects: they become dead letters; shows them and asks."""
+    find_stack()
+    _module("cli_accept").accept_rejects(pipeline, reason, yes=yes)
+
+
+@app.command()
+def redrive(
+    pipeline: Annotated[str, typer.Argument(help="The name of a pipeline.")],
+    rejected_for: Annotated[
+        str, typer.Option("--rejected-for", metavar="TEXT", help="Only those with this in their reason.")
+    ] = "",
+    start: Annotated[
+        str | None, typer.Option("--from", help="Only those of this time or later (their own, in Kafka).")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Only those before this time.")] = None,
+    reason: Reason = None,
+    yes: Yes = False,
+) -> None:
+    """Send dead letters to their topic again, each at most once, after a fix; shows them and asks."""
+    find_stack()
+    _module("cli_redrive").redrive(pipeline, rejected_for, start, end, reason, yes=yes)
 
 
 with contextlib.suppress(ModuleNotFoundError):  # the wheel leaves the demo out

@@ -3,7 +3,6 @@
 import os
 import shutil
 import sys
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.cimpl import NewTopic
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 from psycopg.types.string import TextLoader
 from rich.console import Console
 from rich.markup import escape
@@ -40,10 +39,10 @@ from microbatch.errors import (
     TopicNotCreatedError,
     TopicUnknownError,
 )
-from microbatch.kafka import QUIET, Broker
+from microbatch.kafka import READER, Broker, client_config
 from microbatch.outputs import KafkaTopic
-from microbatch.postgres import where
-from microbatch.settings import Connections
+from microbatch.postgres import parts_of, where
+from microbatch.settings import KAFKA_BOOTSTRAP_SERVERS, Connections, deployment, kafka_settings
 
 TIMEOUT_S = 10.0
 QUEUE_MESSAGES = 50_000
@@ -63,11 +62,13 @@ def check(at: dict[str, str]) -> int:
 
 def consume(at: dict[str, str], topic: str, *, live: bool, max_messages: int | None) -> None:
     """Print a topic's committed messages; without `live`, from its beginning to its present end."""
-    bootstrap = needed(at, "KAFKA_BOOTSTRAP_SERVERS")
+    there = kafka_at(at)
+    Broker(there)  # if it cannot be reached, it says why
+    bootstrap = there.bootstrap
     consumer = Consumer(
         {
-            "bootstrap.servers": bootstrap,
-            "group.id": f"microbatch-consume-{uuid.uuid4()}",  # assigned only: no group is made
+            **there.kafka,
+            "group.id": READER,
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
@@ -93,9 +94,9 @@ def send(at: dict[str, str], topic: str, lines: Iterable[bytes]) -> int:
         KafkaUnreachableError, TopicNotCreatedError: nothing was sent.
         MessagesLostError: some were not taken.
     """
-    bootstrap = needed(at, "KAFKA_BOOTSTRAP_SERVERS")
-    _ensure_topic(topic, Broker(Connections({"bootstrap.servers": bootstrap}, "", "send")))
-    producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, **QUIET})
+    there = kafka_at(at)
+    _ensure_topic(topic, Broker(there))
+    producer = Producer(client_config(there, **{"enable.idempotence": True}))
     count = 0
     lost: list[str] = []
 
@@ -148,15 +149,16 @@ def ask(at: dict[str, str]) -> Iterator[psycopg.Connection]:
     """A session of the role that only reads; each statement is its own transaction, times are UTC.
 
     Raises:
-        SettingMissingError, PostgresUnreachableError: there is none to be had.
+        SettingMissingError, ConnectionStringError, PostgresUnreachableError: there is none to be had.
         StatementError: PostgreSQL refuses a statement.
     """
     dsn = needed(at, "POSTGRES_DSN")
+    place = where(dsn)
     try:
         connection = psycopg.connect(dsn, autocommit=True, connect_timeout=int(TIMEOUT_S), options="-c timezone=UTC")
     except psycopg.OperationalError as error:
         reason = str(error).strip().splitlines()[0]
-        raise PostgresUnreachableError(where=where(dsn), reason=reason) from error
+        raise PostgresUnreachableError(where=place, reason=reason) from error
     with connection:
         try:
             yield connection
@@ -175,12 +177,21 @@ def needed(at: dict[str, str], name: str) -> str:
     return at[name]
 
 
+def kafka_at(at: dict[str, str]) -> Connections:
+    """How to reach Kafka alone: its address, and what KAFKA_SETTINGS has for it.
+
+    Raises:
+        SettingMissingError, KafkaSettingsError: there is none, or the settings cannot be read.
+    """
+    return Connections(kafka_settings(needed(at, KAFKA_BOOTSTRAP_SERVERS)), "", deployment())
+
+
 def become_psql(at: dict[str, str], binaries: Path | None) -> None:
     """Replace this process by psql: the embedded one, else the system's.
 
     psql gets the password by the environment: its arguments are for everybody to see.
     """
-    parts = conninfo_to_dict(needed(at, "POSTGRES_DSN"))
+    parts = parts_of(needed(at, "POSTGRES_DSN"))
     password = str(parts.pop("password", "") or "")
     psql = shutil.which("psql", path=str(binaries)) or shutil.which("psql")
     if psql is None:
@@ -193,12 +204,12 @@ def line_of(message: Message) -> str:
     kind, milliseconds = message.timestamp()
     at = "-" if kind == TIMESTAMP_NOT_AVAILABLE else datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat()
     found = cast("list[tuple[str, bytes | str | None]]", message.headers() or [])
-    headers = " ".join(f"{name}={_text(value)}" for name, value in found)
-    key, value = _text(message.key()), _text(message.value())
+    headers = " ".join(f"{name}={shown_text(value)}" for name, value in found)
+    key, value = shown_text(message.key()), shown_text(message.value())
     return f"{message.partition()}@{message.offset()}  {at}  key={key}  [{headers}]  {value}"
 
 
-def _text(value: bytes | str | None) -> str:
+def shown_text(value: bytes | str | None) -> str:
     """Bytes for a person: what is no UTF-8, or would break the line, is escaped."""
     if value is None:
         return "-"
@@ -235,9 +246,8 @@ def _partitions(consumer: Consumer, bootstrap: str, topic: str) -> list[int]:
 
 
 def _look_at_kafka(at: dict[str, str]) -> str:
-    bootstrap = needed(at, "KAFKA_BOOTSTRAP_SERVERS")
-    cluster = Broker(Connections({"bootstrap.servers": bootstrap}, "", "check")).cluster_id()
-    return f"Kafka at {bootstrap}: cluster {cluster}"
+    there = kafka_at(at)
+    return f"Kafka at {there.bootstrap}: cluster {Broker(there).cluster_id()}"
 
 
 def _look_at_postgres(at: dict[str, str]) -> str:

@@ -12,10 +12,10 @@ from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
-from microbatch.cli_data import ask, needed
+from microbatch.cli_data import ask, kafka_at
 from microbatch.clock import Clock
 from microbatch.kafka import Broker
-from microbatch.settings import KAFKA_BOOTSTRAP_SERVERS, Connections, deployment
+from microbatch.settings import deployment
 from microbatch.watching import Batch, Freshness, Gap, Lag, Newest, Questions, Registered
 
 REFRESH_S: Final = 2.0
@@ -260,7 +260,7 @@ def _registered(questions: Questions, name: str | None) -> list[Registered]:
 
 
 def _broker(at: dict[str, str]) -> Broker:
-    return Broker(Connections({"bootstrap.servers": needed(at, KAFKA_BOOTSTRAP_SERVERS)}, "", deployment()))
+    return Broker(kafka_at(at))
 
 
 def _print(*parts: RenderableType) -> None:

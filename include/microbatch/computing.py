@@ -6,7 +6,6 @@ Postgres or Kafka, so `microbatch.testing` runs the very same code.
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -22,6 +21,7 @@ from microbatch.pairing import PairEvents
 from microbatch.pipeline import Pipeline
 from microbatch.ranges import OffsetRange
 from microbatch.relations import ROWS_A_FETCH, chunks, insert, python_rows
+from microbatch.spilling import SpillFolder
 from microbatch.view import view
 from microbatch.windows import Contributions, exact
 
@@ -77,9 +77,9 @@ class Computation:
         self._pipeline = pipeline
         self._view = view(pipeline)
         self._types = self._view.seen
-        self._spill = TemporaryDirectory(prefix="microbatch-")
+        self._spill = SpillFolder()
         self._database = connect(
-            memory_limit=MEMORY_LIMIT, temp_directory=self._spill.name, preserve_insertion_order=False
+            memory_limit=MEMORY_LIMIT, temp_directory=str(self._spill.path), preserve_insertion_order=False
         )
         self._decoder = Decoder(pipeline)
         self._flow = Flow(pipeline, batch_time, self._database)
@@ -104,7 +104,7 @@ class Computation:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._database.close()
-        self._spill.cleanup()
+        self._spill.remove()
 
     def add(self, messages: list[Message]) -> Chunk:
         """Add a chunk of messages of one range."""
@@ -121,7 +121,7 @@ class Computation:
                 self._use(_PASSED)
                 rows = list(self._rows(_PASSED))
             self._database.unregister(_PASSED)
-        return Chunk(rows, _in_order(decoded.rejects, passed.rejects), passed.filtered)
+        return Chunk(rows, in_order(decoded.rejects, passed.rejects), passed.filtered)
 
     def decide(self, accept: Accept) -> None:
         """With `unique`: keep what is the first of its key, in this batch and for `accept`; nothing else counts."""
@@ -211,5 +211,6 @@ def _shown(column: str, kind: ColumnType) -> str:
     return f"epoch_us({column})" if kind.is_time else exact(column, kind)
 
 
-def _in_order(left: list[Reject], right: list[Reject]) -> list[Reject]:
+def in_order(left: list[Reject], right: list[Reject]) -> list[Reject]:
+    """Rejects of both, in the order of their places."""
     return sorted([*left, *right], key=lambda reject: (reject.message.partition, reject.message.offset))

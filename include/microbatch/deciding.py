@@ -39,6 +39,7 @@ class Known(msgspec.Struct, frozen=True):
     """A pipeline as the ledger knows it; the DAG file is not asked.
 
     Attributes:
+        topic_id: of the source topic that it reads.
         definition: as it was registered, as plain values.
     """
 
@@ -48,6 +49,7 @@ class Known(msgspec.Struct, frozen=True):
     ledger: UUID
     cluster_id: str
     source_topic: str
+    topic_id: UUID
     former_names: list[str]
     definition: dict[str, Any]
     definition_hash: str

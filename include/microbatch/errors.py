@@ -113,12 +113,27 @@ class NotRegisteredError(TerminalError):
     )
 
 
+class ResultUnknownError(TerminalError):
+    """A result that somebody wants explained is not there."""
+
+    message = "{table}: {what}; {there}"
+
+
 class NotDecidedError(TerminalError):
     """A command that changes what was counted needs a person's word."""
 
     message = (
         "nothing was changed: {missing} is missing. Without a terminal, give --yes and --reason; the reason is kept on "
         "record"
+    )
+
+
+class NotAsShownError(TransientError):
+    """What a person has agreed to is not what there is any more."""
+
+    message = (
+        "pipeline {pipeline!r}: it is not any more as it was shown; nothing was changed. Look again: "
+        "`microbatch {command} {pipeline}`"
     )
 
 
@@ -130,7 +145,25 @@ class KafkaUnreachableError(TransientError):
 
     message = (
         "Kafka at {bootstrap} does not answer ({reason}); start it (`microbatch up --only stack`) "
-        "or correct bootstrap.servers of the Kafka connection"
+        "or correct bootstrap.servers and the security settings of the Kafka connection"
+    )
+
+
+class KafkaRefusedError(TerminalError):
+    """Kafka lets us in, but its access control lists do not give us what we ask for."""
+
+    message = (
+        "Kafka at {bootstrap} lets the login of the Kafka connection in, but refuses what it asks for ({reason}); give "
+        "it the rights that docs/security.md lists"
+    )
+
+
+class KafkaSettingsError(TerminalError):
+    """The Kafka client cannot work with the settings of the connection."""
+
+    message = (
+        "the Kafka connection cannot be used: {reason}; correct the extra of Airflow's connection `kafka_default`, "
+        "or the variable KAFKA_SETTINGS where there is no Airflow"
     )
 
 
@@ -143,10 +176,28 @@ class PostgresUnreachableError(TransientError):
     )
 
 
+class ConnectionStringError(TerminalError):
+    """A connection string of PostgreSQL has not the form of one. What it says stays untold: a password is in it."""
+
+    message = (
+        "the connection string of PostgreSQL cannot be read; write it as {form}, with signs such as @ and / in the "
+        "password as %40 and %2F"
+    )
+
+
 class ConnectionLostError(TransientError):
     """A session of PostgreSQL has ended, and with it its transaction and its locks."""
 
     message = "the session `{purpose}` on PostgreSQL at {where} ended ({reason}); what was not committed never happened"
+
+
+class PostgresRefusesError(TransientError):
+    """PostgreSQL has no room, no time or no lock for a statement; another time it may have."""
+
+    message = (
+        "PostgreSQL at {where} could not go on with `{purpose}` ({reason}); what was not committed never happened. "
+        "To help it: {remedy}"
+    )
 
 
 class SettingMissingError(TerminalError):
@@ -232,8 +283,8 @@ class TooManyRejectedError(TerminalError):
 
     message = (
         "pipeline {pipeline!r}: {rejected} of {messages} messages in {ranges} were rejected, more than "
-        "{allowed:.0%}; nothing was stored. First reason: {reason}. That looks like a changed producer: "
-        "correct the event type, or raise max_rejected"
+        "{allowed:.0%}; nothing was stored. First reason: {reason}. That looks like a changed producer: correct it or "
+        "the event type, or let these messages go to the dead letters: `microbatch accept-rejects {pipeline}`"
     )
 
 
@@ -260,7 +311,8 @@ class OtherClusterError(TerminalError):
 
     message = (
         "pipeline {pipeline!r} was registered on Kafka cluster {registered}, but cluster {found} answers at "
-        "{bootstrap}; nothing was read or sent. Correct bootstrap.servers, or give the pipeline another name"
+        "{bootstrap}; nothing was read or sent. Correct bootstrap.servers; if this Kafka has taken the other one's "
+        "place, `microbatch recover {pipeline}` shows what that means, and goes on with it"
     )
 
 
@@ -268,8 +320,8 @@ class TopicRecreatedError(TerminalError):
     """The source topic has another topic id than the ledger's."""
 
     message = (
-        "topic {topic!r} was deleted and created anew: its id is {found}, the ledger has {registered}; nothing "
-        "was counted. Give the pipeline another name or source"
+        "pipeline {pipeline!r}: topic {topic!r} was deleted and created anew: its id is {found}, the ledger has "
+        "{registered}; nothing was counted. `microbatch recover {pipeline}` goes on with the new one"
     )
 
 
@@ -277,8 +329,8 @@ class TopicTruncatedError(TerminalError):
     """A partition ends before what was already counted."""
 
     message = (
-        "{topic}[{partition}] ends at offset {high_watermark}, but {covered} is already counted: the log was "
-        "truncated. Nothing was counted; give the pipeline another name or source"
+        "pipeline {pipeline!r}: {topic}[{partition}] ends at offset {high_watermark}, but {covered} is already "
+        "counted: the log was truncated. Nothing was counted; `microbatch recover {pipeline}` goes on from its end"
     )
 
 
@@ -287,7 +339,8 @@ class OffsetsLostError(TerminalError):
 
     message = (
         "{topic}[{partition}]: offsets {start}..{last} were deleted before they were read (low watermark "
-        "{low_watermark}); raise retention.ms, and restore them or start the pipeline under another name"
+        "{low_watermark}); nothing was counted. `microbatch accept-loss {pipeline}` goes on without them, on record; "
+        "raise retention.ms of the topic, so that it does not happen again"
     )
 
 
@@ -321,6 +374,15 @@ class BatchDeletedError(TerminalError):
     )
 
 
+class BatchRetiredError(TerminalError):
+    """A batch is to be redone whose log is no more."""
+
+    message = (
+        "{topic}: batch {batch_id} cannot be redone: it was read from a log that was truncated, or deleted and created "
+        "anew; the batch stays as it is, and batches after it were not redone. Redo an interval that begins later"
+    )
+
+
 class BatchShrunkError(TerminalError):
     """A batch is to be redone of which fewer messages are left than it has read."""
 
@@ -339,8 +401,14 @@ class CursorUnexplainedError(TerminalError):
     message = (
         "pipeline {pipeline!r}: group {group} has the cursor {found}, the ledger explains {known}; nothing was "
         "sent. Postgres or Kafka was restored or recreated, offsets were reset, or another deployment has the "
-        "same name: set MICROBATCH_DEPLOYMENT to a name of its own, or restore both from the same time"
+        "same name (set MICROBATCH_DEPLOYMENT then): `microbatch recover {pipeline}` shows which, and goes on"
     )
+
+
+class RecoverRefusedError(TerminalError):
+    """Cursor and ledger disagree, or the log is another one, and going on would count or send something twice."""
+
+    message = "pipeline {pipeline!r} cannot be recovered like this: {reason}; nothing was changed. {remedy}"
 
 
 class FencedError(TransientError):

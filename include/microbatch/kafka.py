@@ -1,9 +1,10 @@
 """What the engine asks Kafka: who it is, which topics it has, where their partitions begin and end."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from threading import Thread
 from time import monotonic, sleep
 from typing import Any, Final
 from uuid import UUID
@@ -22,13 +23,22 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import NewTopic
 
-from microbatch.errors import KafkaUnreachableError, TopicNotCreatedError
+from microbatch.errors import (
+    KafkaRefusedError,
+    KafkaSettingsError,
+    KafkaUnreachableError,
+    MicrobatchError,
+    TopicNotCreatedError,
+)
 from microbatch.settings import Connections
 
 # Below the time after which Postgres gives up on a transaction that waits for us.
 KAFKA_TIMEOUT_S: Final = 10.0
 # We have the exceptions; librdkafka's own lines on stderr would say the same again and again.
 QUIET: Final[dict[str, Any]] = {"log_level": 2}
+# Under which messages are read by assignment: the client needs a group, nothing is ever committed under it. Always the
+# same one, so that a login needs a right for one.
+READER: Final = "microbatch.reader"
 
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 # The client has no types for these.
@@ -73,12 +83,18 @@ class Broker:
     """Questions to Kafka that are not about messages. Every answer takes at most KAFKA_TIMEOUT_S.
 
     Raises:
-        KafkaUnreachableError: no broker answers; any question may raise it too.
+        KafkaUnreachableError: no broker answers, or none lets us in; any question may raise it too.
+        KafkaRefusedError: we may not ask that, or of that topic.
+        KafkaSettingsError: the client does not take the settings of the connection.
     """
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
-        self._admin = AdminClient(client_config(connections))
+        self._complaints: list[KafkaError] = []
+        try:
+            self._admin = AdminClient(client_config(connections, error_cb=self._complaints.append))
+        except KafkaException as error:
+            raise KafkaSettingsError(reason=error.args[0].str()) from error
         self.cluster_id()  # as in `warm_up`: it could take 3 seconds to answer if its first question were for offsets
 
     def cluster_id(self) -> str:
@@ -99,6 +115,8 @@ class Broker:
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise
+            except KafkaRefusedError as error:
+                raise KafkaRefusedError(**error.facts | {"reason": f"{name}: {error.facts['reason']}"}) from error
         return found
 
     def create(self, topics: list[NewTopic]) -> None:
@@ -166,8 +184,19 @@ class Broker:
         return {at.partition: self._answer(future).offset for at, future in futures.items()}
 
     def _answer(self, future: Future[Any]) -> Any:
-        with reaching(self._connections):
-            return future.result(timeout=KAFKA_TIMEOUT_S)
+        try:
+            with reaching(self._connections):
+                return future.result(timeout=KAFKA_TIMEOUT_S)
+        except KafkaUnreachableError as error:
+            raise self._explained(error) from error
+
+    def _explained(self, error: KafkaUnreachableError) -> KafkaUnreachableError:
+        """The same error with the reason that the client has told meanwhile: a question itself only times out."""
+        self._admin.poll(0)  # this is when it tells
+        told = [complaint for complaint in self._complaints if complaint.code() != KafkaError._ALL_BROKERS_DOWN]
+        if not told:
+            return error
+        return KafkaUnreachableError(bootstrap=self._connections.bootstrap, reason=told[-1].str())
 
 
 def _facts(description: Any) -> TopicFacts:
@@ -175,6 +204,27 @@ def _facts(description: Any) -> TopicFacts:
     # The client gives two signed halves.
     most, least = (half % (1 << 64) for half in (uuid.get_most_significant_bits(), uuid.get_least_significant_bits()))
     return TopicFacts(UUID(int=most << 64 | least), len(description.partitions))
+
+
+def bounded(call: Callable[[], object], timeout_s: float) -> None:
+    """Make a call of the client that may never come back; then it is left behind in its thread, which ends with us.
+
+    Raises:
+        KafkaException: the call's own; _TIMED_OUT if it has not come back by then.
+    """
+    done: Future[object] = Future()
+
+    def make() -> None:
+        try:
+            done.set_result(call())
+        except KafkaException as error:
+            done.set_exception(error)
+
+    Thread(target=make, name="microbatch call", daemon=True).start()
+    try:
+        done.result(timeout_s)
+    except TimeoutError as error:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error
 
 
 _NO_ANSWER: Final = (
@@ -191,10 +241,17 @@ _NO_ANSWER: Final = (
     KafkaError.UNKNOWN_LEADER_EPOCH,
 )
 
+_NO_RIGHT: Final = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+)
+
 
 @contextmanager
 def reaching(connections: Connections) -> Iterator[None]:
-    """Turn the client's errors into a KafkaUnreachableError, those that say that no broker answered."""
+    """Turn those of the client's errors into our own that say that no broker answered, or that we have no right."""
     try:
         yield
     except (KafkaException, TimeoutError) as error:
@@ -204,9 +261,11 @@ def reaching(connections: Connections) -> Iterator[None]:
         raise known from error
 
 
-def unreachable(error: Exception, connections: Connections) -> KafkaUnreachableError | None:
-    """The error to raise when this one says that no broker answered; None if it says something else."""
+def unreachable(error: Exception, connections: Connections) -> MicrobatchError | None:
+    """The error to raise when this one says that no broker answered, or that we have no right; else None."""
     if isinstance(error, KafkaException):
+        if error.args[0].code() in _NO_RIGHT:
+            return KafkaRefusedError(bootstrap=connections.bootstrap, reason=error.args[0].str())
         if error.args[0].code() not in _NO_ANSWER:
             return None
         return KafkaUnreachableError(bootstrap=connections.bootstrap, reason=error.args[0].str())

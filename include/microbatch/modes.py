@@ -72,10 +72,19 @@ def _interval(mode: str, start: str | None, end: str | None, now: datetime) -> t
 
 
 def _time(param: str, value: str | None, mode: str) -> datetime:
-    """An instant, in UTC."""
+    """A bound of an interval."""
     if value is None:
         remedy = f"mode {mode} works on an interval: give a time such as {_EXAMPLE}"
         raise RunParamsError(param=param, value=value, remedy=remedy)
+    return moment_of(param, value)
+
+
+def moment_of(param: str, value: str) -> datetime:
+    """An instant, in UTC, from what a person gave for a parameter.
+
+    Raises:
+        RunParamsError: it is no time, or has no offset.
+    """
     try:
         found = datetime.fromisoformat(value)
         if found.tzinfo is None:

@@ -1,6 +1,6 @@
 """What goes to Kafka: messages, encoded into segments that wait in Postgres. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -8,7 +8,7 @@ import msgspec
 
 from microbatch.columntypes import Column, json_value
 from microbatch.computing import Row
-from microbatch.decoding import Header, Reject
+from microbatch.decoding import Header, Message, Reject
 from microbatch.pairing import PAIR_COLUMNS, Pair
 
 SEGMENT_MESSAGES: Final = 10_000
@@ -23,6 +23,11 @@ TOPIC: Final = "microbatch.topic"
 PARTITION: Final = "microbatch.partition"
 OFFSET: Final = "microbatch.offset"
 BATCH: Final = "microbatch.batch"
+# Of a dead letter that was sent to its topic again: where the message was that it repeats, as `sales-usd[3]@4711`.
+REDRIVEN: Final = "microbatch.redriven"
+
+# What a dead letter gets, and a redriven one has had: what came with these names is of an earlier life.
+_OF_LETTERS: Final = frozenset((REASON, TOPIC, PARTITION, OFFSET, PIPELINE, BATCH, CURSOR))
 
 
 class OutMessage(msgspec.Struct, frozen=True, array_like=True):
@@ -83,6 +88,20 @@ def decode_segment(payload: bytes) -> list[OutMessage]:
     return _decoder.decode(payload)
 
 
+def segments(messages: Iterable[OutMessage]) -> Iterator[list[OutMessage]]:
+    """Messages in their order, as many at a time as a segment holds."""
+    some: list[OutMessage] = []
+    size = 0
+    for message in messages:
+        some.append(message)
+        size += message.size
+        if len(some) >= SEGMENT_MESSAGES or size >= SEGMENT_BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
 def lot_end(waiting: list[Size], max_messages: int, max_bytes: int) -> int:
     """The number of the last publication of a lot: as many whole ones as fit, in their order, but at least one."""
     last, messages, size = waiting[0].number, 0, 0
@@ -138,7 +157,41 @@ def dead_letter(origin: Origin, topic: str, reject: Reject) -> OutMessage:
     """The message of a reject: key, value, headers and timestamp as they came, and where from and why."""
     at = reject.message
     letter = origin.message(topic, at.partition, at.offset, at.timestamp_ms, at.key, at.value)
-    return msgspec.structs.replace(letter, headers=(*at.headers, (REASON, reject.reason.encode()), *letter.headers))
+    kept = (header for header in at.headers if header[0] not in _OF_LETTERS)
+    return msgspec.structs.replace(letter, headers=(*kept, (REASON, reject.reason.encode()), *letter.headers))
+
+
+def place_of(topic: str, headers: Iterable[Header]) -> tuple[str, int, int] | None:
+    """What a message on a topic stands for: partition and offset of its source, by its headers; None: a result.
+
+    Of a stream's row or a dead letter that is the message it came from, of a redriven one the one that it repeats.
+    """
+    found = {name: (value or b"").decode(errors="replace") for name, value in headers}
+    if REDRIVEN in found and PARTITION not in found:
+        partition, _, offset = found[REDRIVEN].removeprefix(f"{topic}[").partition("]@")
+        return topic, int(partition), int(offset)
+    return (topic, int(found[PARTITION]), int(found[OFFSET])) if PARTITION in found else None
+
+
+def redriven_message(pipeline: str, topic: str, partitions: int, message: Message) -> OutMessage:
+    """A dead letter's message, on its way to its topic again.
+
+    Args:
+        pipeline: which rejected it.
+        topic: the source, which has so many `partitions` now; of one that is there no more, any other will do.
+        partitions: see above.
+        message: as the source had it, with the headers of its dead letter.
+    """
+    kept = (header for header in message.headers if header[0] not in _OF_LETTERS and header[0] != REDRIVEN)
+    origin = f"{topic}[{message.partition}]@{message.offset}"
+    return OutMessage(
+        topic=topic,
+        partition=message.partition if message.partition < partitions else None,
+        key=message.key,
+        value=message.value,
+        timestamp_ms=message.timestamp_ms,
+        headers=(*kept, (REDRIVEN, origin.encode()), (PIPELINE, pipeline.encode())),
+    )
 
 
 def stream_message(origin: Origin, topic: str, row: Row, columns: list[Column]) -> OutMessage:

@@ -9,7 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg.sql import Composed
 
-from microbatch.errors import ConnectionLostError, PostgresUnreachableError
+from microbatch.errors import ConnectionLostError, ConnectionStringError, PostgresRefusesError, PostgresUnreachableError
 from microbatch.sql import queries
 
 Connection = psycopg.Connection[TupleRow]
@@ -22,6 +22,15 @@ IDLE_SESSION_S: Final = 180
 # Whoever has waited this long for a lock ends a holder that the timeouts above cannot end.
 LOCK_PATIENCE_S: Final = 30
 _LEDGER: Final = queries("ledger")
+# What PostgreSQL cannot do now and may do later, and who can help it.
+_REMEDIES: Final[dict[type[psycopg.Error], str]] = {
+    psycopg.errors.DiskFull: "make room on its disk",
+    psycopg.errors.OutOfMemory: "give it more memory",
+    psycopg.errors.QueryCanceled: "raise statement_timeout for this role, or look who has cancelled it",
+    psycopg.errors.LockNotAvailable: "look who holds the lock (pg_locks), or raise lock_timeout for this role",
+    psycopg.errors.DeadlockDetected: "look who else locks these tables (pg_locks)",
+    psycopg.errors.ReadOnlySqlTransaction: "let the connection lead to the server that takes writes",
+}
 
 
 @contextmanager
@@ -34,8 +43,11 @@ def connect(dsn: str, purpose: str) -> Iterator[Connection]:
 
     Raises:
         PostgresUnreachableError: no answer, or the login was refused.
+        ConnectionStringError: `dsn` is none.
         ConnectionLostError: the session ended while it was used.
+        PostgresRefusesError: a statement failed for want of room, time or a lock.
     """
+    at = where(dsn)
     options = (
         f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_S}s"
         f" -c idle_session_timeout={IDLE_SESSION_S}s -c timezone=UTC"
@@ -49,20 +61,41 @@ def connect(dsn: str, purpose: str) -> Iterator[Connection]:
             options=options,
         )
     except psycopg.OperationalError as error:
-        raise PostgresUnreachableError(where=where(dsn), reason=_first_line(error)) from error
+        raise PostgresUnreachableError(where=at, reason=_first_line(error)) from error
     with connection:
         try:
             yield connection
         except psycopg.Error as error:
             if connection.closed:
-                raise ConnectionLostError(purpose=purpose, where=where(dsn), reason=_first_line(error)) from error
+                raise ConnectionLostError(purpose=purpose, where=at, reason=_first_line(error)) from error
+            if remedy := _REMEDIES.get(type(error)):
+                raise PostgresRefusesError(
+                    purpose=purpose, where=at, reason=_first_line(error), remedy=remedy
+                ) from error
             raise
 
 
 def where(dsn: str) -> str:
-    """Host, port and database of a connection string, without its secrets."""
-    parts = conninfo_to_dict(dsn)
+    """Host, port and database of a connection string, without its secrets.
+
+    Raises:
+        ConnectionStringError: it is none.
+    """
+    parts = parts_of(dsn)
     return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+
+
+def parts_of(dsn: str) -> dict[str, Any]:
+    """A connection string, by the names of libpq's parameters.
+
+    Raises:
+        ConnectionStringError: it is none.
+    """
+    try:
+        return conninfo_to_dict(dsn)
+    except psycopg.Error:
+        # The text of libpq quotes what it does not understand.
+        raise ConnectionStringError(form="postgresql://ROLE:PASSWORD@HOST:PORT/DATABASE") from None
 
 
 def acquire(connection: Connection, query: LiteralString, parameters: dict[str, Any], pipeline_id: int) -> None:
@@ -77,7 +110,7 @@ def acquire(connection: Connection, query: LiteralString, parameters: dict[str, 
                 connection.execute(f"set local lock_timeout = '{LOCK_PATIENCE_S}s'")
                 connection.execute(query, parameters)
                 # The setting would outlive the savepoint that this transaction may be.
-                connection.execute("set local lock_timeout = 0")
+                connection.execute("set local lock_timeout to default")
         except psycopg.errors.LockNotAvailable:
             stuck = {"pipeline_id": pipeline_id, "stuck_s": LOCK_PATIENCE_S}
             connection.execute(_LEDGER["terminate_stuck_holders"], stuck)

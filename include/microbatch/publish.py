@@ -10,7 +10,7 @@ from microbatch.pipeline import Pipeline
 from microbatch.postgres import Connection, acquire, connect, one_row
 from microbatch.registration import Registration, register
 from microbatch.runs import PublishSummary, Run
-from microbatch.sending import Sender
+from microbatch.sending import Outlet, Sender
 from microbatch.settings import Connections
 from microbatch.sql import queries
 
@@ -31,7 +31,7 @@ def publish(pipeline: Pipeline, run: Run, connections: Connections) -> PublishSu
         merged = Merge(connection, pipeline, registration, run).merge()
         crash_point("publish.after_merge")
         _log(pipeline, merged)
-        sender = Sender(connection, pipeline, registration, connections)
+        sender = Sender(connection, Outlet.of(pipeline, registration), connections)
         sender.send()
         waiting = _waiting(connection, registration)
     if sender.refused:

@@ -10,7 +10,7 @@ from confluent_kafka import Message as KafkaMessage
 
 from microbatch.decoding import Message
 from microbatch.errors import ReadFailedError, ReadStalledError
-from microbatch.kafka import client_config, reaching, warm_up
+from microbatch.kafka import READER, client_config, reaching, warm_up
 from microbatch.ranges import OffsetRange, by_round
 from microbatch.settings import Connections
 
@@ -91,7 +91,7 @@ def open_reader(topic: str, connections: Connections) -> Iterator[Reader]:
     config = client_config(
         connections,
         **{
-            "group.id": "microbatch.reader",  # needed by the client; nothing is ever committed under it
+            "group.id": READER,
             "isolation.level": "read_committed",
             "auto.offset.reset": "error",
             "enable.auto.commit": False,

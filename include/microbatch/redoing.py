@@ -13,7 +13,7 @@ import msgspec
 from microbatch.batching import Attempt, Task, covering, fill, log_batch, record_failure
 from microbatch.claiming import Claim, interval_offsets, lock_definition, lock_shard
 from microbatch.crash import crash_point
-from microbatch.errors import BatchDeletedError, BatchShrunkError
+from microbatch.errors import BatchDeletedError, BatchRetiredError, BatchShrunkError
 from microbatch.kafka import Ends
 from microbatch.postgres import acquire, one_row
 from microbatch.ranges import OffsetRange
@@ -127,7 +127,9 @@ def _load(task: Task, batch_id: int, completed: int | None) -> Done:
     facts = {**task.run_facts, "batch_id": batch_id, "completed": completed}
     batch_time, is_redone = one_row(task.connection, _LEDGER["batch_to_redo"], facts)
     rows = task.connection.execute(_LEDGER["ranges_of_batch"], facts).fetchall()
-    recorded = {OffsetRange(partition, start, end): messages for partition, start, end, messages in rows}
+    if any(topic_id != task.registration.topic_id for *_, topic_id in rows):
+        raise BatchRetiredError(topic=task.pipeline.source.name, batch_id=batch_id)
+    recorded = {OffsetRange(partition, start, end): messages for partition, start, end, messages, _ in rows}
     return Done(Claim(batch_id, batch_time, list(recorded)), recorded, is_redone)
 
 

@@ -245,7 +245,9 @@ def _add_partitions(
     rows = connection.execute(_LEDGER["progress"], {"pipeline_id": pipeline_id}).fetchall()
     there = {partition: topic_id for partition, topic_id, *_ in rows}
     for topic_id in set(there.values()) - {source.topic_id}:
-        raise TopicRecreatedError(topic=pipeline.source.name, found=source.topic_id, registered=topic_id)
+        raise TopicRecreatedError(
+            pipeline=pipeline.name, topic=pipeline.source.name, found=source.topic_id, registered=topic_id
+        )
     missing = [partition for partition in range(source.partitions) if partition not in there]
     first = Beginning(0, complete_from=None)
     beginnings = _beginnings(broker, pipeline, missing) if is_new else dict.fromkeys(missing, first)

@@ -38,7 +38,7 @@ from microbatch.output_tables import output_tables
 from microbatch.pipeline import Pipeline
 from microbatch.postgres import Connection, acquire, connect, one_row
 from microbatch.registration import Registration, register
-from microbatch.sending import Sender
+from microbatch.sending import Outlet, Sender
 from microbatch.settings import Connections
 from microbatch.sql import queries
 
@@ -76,12 +76,12 @@ def _rename(connection: Connection, old: str, pipeline: Pipeline, connections: C
         acquire(connection, _LEDGER["lock_publish"], slot, registration.pipeline_id)
     if _is_renamed(connection, old, pipeline.name, connections.deployment):
         return  # by somebody else, before we had the lock
-    sender = Sender(connection, before, registration, connections)
+    sender = Sender(connection, Outlet.of(before, registration), connections)
     sender.send()
     if sender.refused:
         log.warning("%s: Kafka refused %d messages; they are in microbatch.set_aside", old, len(sender.refused))
     crash_point("rename.after_sent")
-    Sender(connection, pipeline, registration, connections).begin_group()
+    Sender(connection, Outlet.of(pipeline, registration), connections).begin_group()
     crash_point("rename.after_cursor")
     with connection.transaction():
         # In the order in which registration takes them.

@@ -12,8 +12,11 @@ After any error everything starts again from the lock.
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
@@ -21,13 +24,13 @@ from confluent_kafka import Message as KafkaMessage
 
 from microbatch.crash import crash_point
 from microbatch.errors import CursorUnexplainedError, FencedError, OtherClusterError, SendFailedError
-from microbatch.kafka import KAFKA_TIMEOUT_S, Broker, client_config, unreachable, warm_up
+from microbatch.kafka import KAFKA_TIMEOUT_S, Broker, bounded, client_config, unreachable, warm_up
 from microbatch.outbox import CURSOR, Cursor, OutMessage, Size, decode_segment, encode_segment, lot_end
 from microbatch.pipeline import Pipeline
 from microbatch.postgres import Connection, one_row
 from microbatch.registration import Registration
 from microbatch.settings import Connections
-from microbatch.settling import FENCE_TIMEOUT_S, Group, open_group
+from microbatch.settling import FENCE_TIMEOUT_S, Group, Whose, group_name, open_group
 from microbatch.sql import queries
 
 log: Final = logging.getLogger("microbatch")
@@ -39,6 +42,30 @@ LOT_BYTES: Final = 8 * 1024 * 1024
 TRANSACTION_TIMEOUT_S: Final = 60.0
 # What the broker says of one message, whoever sends it and however often.
 _REFUSALS: Final = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_TIMESTAMP)
+
+
+class Outlet(msgspec.Struct, frozen=True):
+    """What sending has to know of a pipeline.
+
+    Attributes:
+        pipeline_id: its number.
+        name: its name, or the one that it is about to get.
+        ledger: names its ledger in Kafka.
+        source: its source topic, of which the group keeps positions.
+        topics: those that it writes.
+    """
+
+    pipeline_id: int
+    name: str
+    ledger: UUID
+    source: str
+    topics: list[str]
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, registration: Registration) -> "Outlet":
+        """That of a declared and registered pipeline."""
+        topics = list(registration.sink_partitions)
+        return cls(registration.pipeline_id, pipeline.name, registration.ledger, pipeline.source.name, topics)
 
 
 class Publication(msgspec.Struct, frozen=True):
@@ -60,16 +87,13 @@ class Refusal(msgspec.Struct, frozen=True):
 class Sender:
     """Sends one pipeline's outbox."""
 
-    def __init__(
-        self, connection: Connection, pipeline: Pipeline, registration: Registration, connections: Connections
-    ) -> None:
+    def __init__(self, connection: Connection, outlet: Outlet, connections: Connections) -> None:
         self._connection = connection
-        self._pipeline = pipeline
-        self._registration = registration
+        self._outlet = outlet
         self._connections = connections
         self._broker = Broker(connections)
-        self._facts = {"pipeline_id": registration.pipeline_id}
-        self._name = f"microbatch.{connections.deployment}.{pipeline.name}"
+        self._facts = {"pipeline_id": outlet.pipeline_id}
+        self._name = group_name(connections, outlet.name)
         self.sent = 0
         self.refused: list[Refusal] = []
 
@@ -106,7 +130,7 @@ class Sender:
                 },
             )
         )
-        warm_up(producer, self._pipeline.source.name, self._connections)
+        warm_up(producer, self._outlet.source, self._connections)
         producer.init_transactions(FENCE_TIMEOUT_S)
         crash_point("publish.after_fence")
         return producer
@@ -119,20 +143,34 @@ class Sender:
         Raises:
             CursorUnexplainedError: the group has a cursor that this ledger has not written.
         """
+        with self.fenced() as group:
+            found, (marked, _) = group.cursor(self._outlet.source), self._publisher()
+            known = Cursor(str(self._outlet.ledger), marked)
+            # An earlier attempt was killed, or the pipeline had this name before.
+            is_ours = isinstance(found, Cursor) and found.ledger == known.ledger and found.publication <= marked
+            if found is not None and not is_ours:
+                raise CursorUnexplainedError(
+                    pipeline=self._outlet.name, group=self._name, found=found, known=f"none, or up to {known}"
+                )
+            self._transaction(group, [])
+
+    @contextmanager
+    def fenced(self) -> Iterator[Group]:
+        """The group, while nobody else can send: for what has to be found and written there besides sending.
+
+        Raises:
+            FencedError, SendFailedError, KafkaUnreachableError: what was not written is as it was.
+        """
         try:
             self._producer = self._fence()
             with open_group(self._name, self._connections, self._broker) as group:
-                found, (marked, _) = group.cursor(self._pipeline.source.name), self._publisher()
-                known = Cursor(str(self._registration.ledger), marked)
-                # An earlier attempt was killed, or the pipeline had this name before.
-                is_ours = isinstance(found, Cursor) and found.ledger == known.ledger and found.publication <= marked
-                if found is not None and not is_ours:
-                    raise CursorUnexplainedError(
-                        pipeline=self._pipeline.name, group=self._name, found=found, known=f"none, or up to {known}"
-                    )
-                self._transaction(group, [])
+                yield group
         except KafkaException as error:
             raise self._translated(error) from error
+
+    def write_cursor(self, group: Group) -> None:
+        """Write the cursor that Postgres has marked, and the positions, into the group; nothing is sent."""
+        self._transaction(group, [])
 
     # -- settle ----------------------------------------------------------------------------------------------------
 
@@ -140,35 +178,42 @@ class Sender:
         """Find out whether what was intended was sent, from the cursor alone; never guess."""
         self._refuse_other_cluster()
         marked, intent = self._publisher()
-        ledger = str(self._registration.ledger)
-        found = group.cursor(self._pipeline.source.name)
+        ledger = str(self._outlet.ledger)
+        found = group.cursor(self._outlet.source)
         if found is None:
             if marked:
                 log.warning(
-                    "%s: group %s has lost its cursor, asking our newest message", self._pipeline.name, self._name
+                    "%s: group %s has lost its cursor, asking our newest message", self._outlet.name, self._name
                 )
-            topics = list(self._registration.sink_partitions)
-            found = group.newest(topics, self._names(), ledger) or Cursor(ledger, 0)
+            topics = self._outlet.topics
+            found = group.newest(topics, self.whose(), self._redriven()) or Cursor(ledger, 0)
         if intent is not None and found == Cursor(ledger, intent):
             crash_point("publish.before_settled")
-            log.info("%s: publications up to %d had been sent", self._pipeline.name, intent)
+            log.info("%s: publications up to %d had been sent", self._outlet.name, intent)
             self._mark(intent)
         elif found != Cursor(ledger, marked):
             known = [str(Cursor(ledger, number)) for number in (marked, intent) if number is not None]
             raise CursorUnexplainedError(
-                pipeline=self._pipeline.name, group=self._name, found=found, known=" or ".join(known)
+                pipeline=self._outlet.name, group=self._name, found=found, known=" or ".join(known)
             )
 
-    def _names(self) -> list[str]:
-        """The pipeline's name and those that it had before."""
-        return [self._pipeline.name, *one_row(self._connection, _OUTBOX["former_names"], self._facts)[0]]
+    def whose(self) -> Whose:
+        """Which messages are this pipeline's."""
+        former_names, former_ledgers, neighbours = one_row(self._connection, _OUTBOX["former"], self._facts)
+        return Whose([self._outlet.name, *former_names], str(self._outlet.ledger), former_ledgers, neighbours)
+
+    def _redriven(self) -> dict[str, dict[int, int]]:
+        """The source, if dead letters were sent there again: from where on what is perhaps not marked yet may lie."""
+        has_redriven, ends = one_row(self._connection, _OUTBOX["redriven"], self._facts)
+        since = {int(partition): end for partition, end in (ends or {}).items()}
+        return {self._outlet.source: since} if has_redriven else {}
 
     def _refuse_other_cluster(self) -> None:
         found = self._broker.cluster_id()
         row = self._connection.execute(_OUTBOX["cluster_id"], self._facts).fetchone()
         if row != (found,):
             raise OtherClusterError(
-                pipeline=self._pipeline.name,
+                pipeline=self._outlet.name,
                 registered=row[0] if row else "none",
                 found=found,
                 bootstrap=self._connections.bootstrap,
@@ -195,7 +240,7 @@ class Sender:
             crash_point("publish.after_mark")
             self.sent += sum(len(item.messages) for item in lot)
             sent_something = True
-            log.info("%s: sent publications up to %d", self._pipeline.name, last)
+            log.info("%s: sent publications up to %d", self._outlet.name, last)
         self.sent -= len(self.refused)
         if not sent_something:
             crash_point("publish.before_renew")
@@ -240,7 +285,9 @@ class Sender:
         if refused:
             return refused
         number = lot[-1].number if lot else self._publisher()[0]
-        producer.send_offsets_to_transaction(self._positions(number), group.metadata(), KAFKA_TIMEOUT_S)
+        positions, metadata = self._positions(number), group.metadata()
+        # Its own timeout is not kept when the group's coordinator is gone (librdkafka 2.16, issue 5456).
+        bounded(lambda: producer.send_offsets_to_transaction(positions, metadata, KAFKA_TIMEOUT_S), KAFKA_TIMEOUT_S + 1)
         crash_point("publish.before_kafka_commit")
         producer.commit_transaction(FENCE_TIMEOUT_S)
         return []
@@ -275,7 +322,7 @@ class Sender:
             if error is not None and error.code() in _REFUSALS:
                 refused.append(Refusal(number, position, message, error.str()))
 
-        cursor = Cursor(str(self._registration.ledger), number)
+        cursor = Cursor(str(self._outlet.ledger), number)
         arguments: dict[str, Any] = {} if message.partition is None else {"partition": message.partition}
         while True:
             try:
@@ -296,9 +343,9 @@ class Sender:
 
     def _positions(self, number: int) -> list[TopicPartition]:
         """The contiguous covered end of each source partition; the cursor goes with partition 0."""
-        cursor = str(Cursor(str(self._registration.ledger), number))
+        cursor = str(Cursor(str(self._outlet.ledger), number))
         rows = self._connection.execute(_OUTBOX["positions"], self._facts).fetchall()
-        topic = self._pipeline.source.name
+        topic = self._outlet.source
         return [
             TopicPartition(topic, partition, covered_until, metadata=cursor if partition == 0 else "")
             for partition, covered_until in rows
@@ -326,8 +373,8 @@ class Sender:
     def _translated(self, error: KafkaException) -> Exception:
         kafka_error = error.args[0]
         if kafka_error.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH):
-            return FencedError(pipeline=self._pipeline.name, transactional_id=self._name)
+            return FencedError(pipeline=self._outlet.name, transactional_id=self._name)
         marked, intent = self._publisher()
         return unreachable(error, self._connections) or SendFailedError(
-            pipeline=self._pipeline.name, first=marked + 1, last=intent or marked, reason=kafka_error.str()
+            pipeline=self._outlet.name, first=marked + 1, last=intent or marked, reason=kafka_error.str()
         )

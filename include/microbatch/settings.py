@@ -2,13 +2,14 @@
 
 import os
 import re
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from microbatch.errors import SettingMissingError, SettingWrongError
+from microbatch.errors import KafkaSettingsError, SettingMissingError, SettingWrongError
 
 KAFKA_BOOTSTRAP_SERVERS: Final = "KAFKA_BOOTSTRAP_SERVERS"
+KAFKA_SETTINGS: Final = "KAFKA_SETTINGS"
 POSTGRES_OWNER_DSN: Final = "POSTGRES_OWNER_DSN"
 MICROBATCH_DEPLOYMENT: Final = "MICROBATCH_DEPLOYMENT"
 
@@ -48,12 +49,35 @@ def connections() -> Connections:
 
     Raises:
         SettingMissingError: a variable is not set.
+        KafkaSettingsError: KAFKA_SETTINGS cannot be read.
     """
     return Connections(
-        kafka={"bootstrap.servers": _needed(KAFKA_BOOTSTRAP_SERVERS)},
+        kafka=kafka_settings(_needed(KAFKA_BOOTSTRAP_SERVERS)),
         postgres=_needed(POSTGRES_OWNER_DSN),
         deployment=deployment(),
     )
+
+
+def kafka_settings(bootstrap: str) -> dict[str, str]:
+    """The settings of librdkafka for an address: what KAFKA_SETTINGS has for it, such as TLS and a login.
+
+    The variable is what the extra of Airflow's connection is: a JSON object. The address in it does not count.
+
+    Raises:
+        KafkaSettingsError: it is something else.
+    """
+    text = os.environ.get(KAFKA_SETTINGS, "").strip() or "{}"
+    try:
+        found = msgspec.json.decode(text, type=dict[str, str | int | float | bool])
+    except msgspec.MsgspecError:
+        # Neither the value nor the decoder's error, which the one above would show: there are passwords in it.
+        raise KafkaSettingsError(reason=f"{KAFKA_SETTINGS} is no JSON object of texts, numbers and booleans") from None
+    return {**{name: text_of(value) for name, value in found.items()}, "bootstrap.servers": bootstrap}
+
+
+def text_of(value: Any) -> str:
+    """A value of JSON as librdkafka and libpq want it: they have true and false as words."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def setting(name: str, default: Value, pattern: str | None = None) -> Value:

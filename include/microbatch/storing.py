@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from microbatch.claiming import Claim
-from microbatch.computing import Computation, Row
+from microbatch.computing import Chunk, Computation, Row, in_order
 from microbatch.crash import crash_point
 from microbatch.decoding import Message, Reject
 from microbatch.errors import PairsChangedError, TooManyRejectedError
@@ -24,6 +24,7 @@ from microbatch.outbox import (
     dead_letter,
     encode_segment,
     pair_message,
+    place_of,
     stream_message,
 )
 from microbatch.outputs import Pairs, TumblingWindow
@@ -32,14 +33,13 @@ from microbatch.pipeline import Pipeline
 from microbatch.postgres import Connection
 from microbatch.ranges import OffsetRange
 from microbatch.registration import Registration
+from microbatch.rejecting import Share, accepted_rejects
 from microbatch.relations import ROWS_A_FETCH, chunks
 from microbatch.sql import queries
 from microbatch.stream_tables import StreamTables
 from microbatch.view import view
 from microbatch.window_tables import WindowTables
 
-# Fewer messages than this say nothing about a share.
-REJECTED_SHARE_OF_AT_LEAST: Final = 100
 _LEDGER: Final = queries("ledger")
 _OUTBOX: Final = queries("outbox")
 
@@ -50,14 +50,12 @@ class Counts(msgspec.Struct):
     Attributes:
         messages: all of them, tombstones included.
         rejected: those that are dead letters.
-        invalid: rejects that are no valid events; others broke a rule of the declaration.
         repeated: events that `unique` left out.
         filtered: events that `where` or a transform left out.
     """
 
     messages: int = 0
     rejected: int = 0
-    invalid: int = 0
     repeated: int = 0
     filtered: int = 0
 
@@ -67,6 +65,7 @@ class Segments:
 
     def __init__(self, connection: Connection, registration: Registration, batch_id: int, item: OffsetRange) -> None:
         self._connection = connection
+        self._already_sent = _already_sent(connection, registration, item)
         self._facts = {
             "pipeline_id": registration.pipeline_id,
             "batch_id": batch_id,
@@ -78,7 +77,9 @@ class Segments:
         self._bytes = 0
 
     def add(self, message: OutMessage) -> None:
-        """Add a message; what fills a segment is stored."""
+        """Add a message, unless its topic has it already; what fills a segment is stored."""
+        if self._already_sent and place_of(message.topic, message.headers) in self._already_sent:
+            return
         self._messages.append(message)
         self._bytes += message.size
         if len(self._messages) >= SEGMENT_MESSAGES or self._bytes >= SEGMENT_BYTES:
@@ -106,6 +107,7 @@ class BatchStore:
         registration: Registration,
         claim: Claim,
         computation: Computation,
+        accepted: list[OffsetRange],
         *,
         redo: bool,
     ) -> None:
@@ -124,7 +126,9 @@ class BatchStore:
         self._rows = {item: self._segments(item) for item in claim.ranges}
         self._letters = {item: self._segments(item) for item in claim.ranges}
         self._rejected_before: set[tuple[int, int]] = set()
+        self._redriven: dict[tuple[int, int], str] = {}
         self._first_reason = ""
+        self._share = Share(accepted)
         self.counts: dict[OffsetRange, Counts] = {item: Counts() for item in claim.ranges}
 
     @property
@@ -139,12 +143,12 @@ class BatchStore:
 
     def add(self, item: OffsetRange, messages: list[Message]) -> None:
         """Compute a chunk of one range, and store what of it need not wait."""
-        chunk = self._computation.add(messages)
+        chunk = self._compute(messages)
         counts = self.counts[item]
         counts.messages += len(messages)
         counts.rejected += len(chunk.rejects)
-        counts.invalid += sum(reject.is_invalid for reject in chunk.rejects)
         counts.filtered += chunk.filtered
+        self._share.add(messages, chunk.rejects)
         if chunk.rejects:
             self._store_rejects(item, chunk.rejects)
         if chunk.rows:
@@ -181,6 +185,18 @@ class BatchStore:
             self._stream.erase(self._connection, self._claim.batch_id, self._claim.ranges)
         rows = self._connection.execute(_LEDGER["resolve_rejects"], batch).fetchall()
         self._rejected_before = {(partition, offset) for partition, offset in rows}
+        # After the rejects, whose batch is locked: a redrive of them was before that, or comes after this redo.
+        rows = self._connection.execute(_LEDGER["redriven_of_batch"], batch).fetchall()
+        self._redriven = {(partition, offset): reason for partition, offset, reason in rows}
+
+    def _compute(self, messages: list[Message]) -> Chunk:
+        """Compute a chunk. What was redriven counts where it is now, and stays rejected here, even if it would pass."""
+        left_out = [message for message in messages if _place(message) in self._redriven]
+        if not left_out:
+            return self._computation.add(messages)
+        chunk = self._computation.add([message for message in messages if _place(message) not in self._redriven])
+        again = [Reject(message, self._redriven[_place(message)], is_invalid=False) for message in left_out]
+        return msgspec.structs.replace(chunk, rejects=in_order(chunk.rejects, again))
 
     def _segments(self, item: OffsetRange) -> Segments:
         return Segments(self._connection, self._registration, self._claim.batch_id, item)
@@ -190,8 +206,8 @@ class BatchStore:
     def _store_rejects(self, item: OffsetRange, rejects: list[Reject]) -> None:
         """Rows and dead letters; of a redo only those that no earlier attempt rejected."""
         self._first_reason = self._first_reason or rejects[0].reason
-        old = [reject for reject in rejects if _place(reject) in self._rejected_before]
-        new = [reject for reject in rejects if _place(reject) not in self._rejected_before] if old else rejects
+        old = [reject for reject in rejects if _place(reject.message) in self._rejected_before]
+        new = [reject for reject in rejects if _place(reject.message) not in self._rejected_before] if old else rejects
         if old:
             again = {
                 "partitions": [reject.message.partition for reject in old],
@@ -213,14 +229,13 @@ class BatchStore:
                 copy.write_row((ours.pipeline_id, ours.topic_id, at.partition, at.offset, batch_id, reject.reason))
 
     def _refuse_too_many(self) -> None:
-        allowed, invalid = self._pipeline.max_rejected, sum(counts.invalid for counts in self.counts.values())
-        if self.messages >= REJECTED_SHARE_OF_AT_LEAST and invalid > allowed * self.messages:
+        if self._share.is_too_large(self._pipeline.max_rejected):
             raise TooManyRejectedError(
                 pipeline=self._pipeline.name,
-                rejected=invalid,
-                messages=self.messages,
+                rejected=self._share.invalid,
+                messages=self._share.messages,
                 ranges=", ".join(map(str, self.counts)),
-                allowed=allowed,
+                allowed=self._pipeline.max_rejected,
                 reason=self._first_reason,
             )
 
@@ -305,12 +320,26 @@ def open_batch(
     connection: Connection, pipeline: Pipeline, registration: Registration, claim: Claim, *, redo: bool = False
 ) -> Iterator[BatchStore]:
     """A store for a batch; with `redo`, what the batch has left is taken away first."""
+    accepted = accepted_rejects(connection, registration, claim.ranges)
     with Computation(pipeline, claim.batch_time) as computation:
-        store = BatchStore(connection, pipeline, registration, claim, computation, redo=redo)
+        store = BatchStore(connection, pipeline, registration, claim, computation, accepted, redo=redo)
         if redo:
             store.erase()
         yield store
 
 
-def _place(reject: Reject) -> tuple[int, int]:
-    return reject.message.partition, reject.message.offset
+def _already_sent(connection: Connection, registration: Registration, item: OffsetRange) -> set[tuple[str, int, int]]:
+    """Topic, source partition and offset of messages that a ledger which this one stands for has sent."""
+    facts = {
+        "pipeline_id": registration.pipeline_id,
+        "topic_id": registration.topic_id,
+        "partition": item.partition,
+        "start_offset": item.start,
+        "end_offset": item.end,
+    }
+    rows = connection.execute(_LEDGER["already_sent"], facts).fetchall()
+    return {(topic, item.partition, offset) for topic, offset in rows}
+
+
+def _place(message: Message) -> tuple[int, int]:
+    return message.partition, message.offset

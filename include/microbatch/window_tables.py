@@ -16,7 +16,7 @@ from microbatch.view import View
 
 _TEMPLATES: Final = queries("windows")
 # Where clocks go back, a day and a week are longer, by two hours at the most.
-_LONGER_S: Final = 7_200
+LONGER_S: Final = 7_200
 
 
 class WindowTables(Templates):
@@ -67,7 +67,7 @@ class WindowTables(Templates):
             "totals": sql.SQL(", ").join(totals),
             "columns": definitions(self.by, self.measures),
             "partial_columns": definitions(self.by, self.partials),
-            "longest": sql.Literal(f"{output.size_s + (_LONGER_S if output.timezone != 'UTC' else 0)} seconds"),
+            "longest": sql.Literal(f"{output.size_s + (LONGER_S if output.timezone != 'UTC' else 0)} seconds"),
         }
 
     @property

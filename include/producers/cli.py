@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from microbatch.settings import KAFKA_BOOTSTRAP_SERVERS
-
 # What takes time to import is imported when the command runs, so that `microbatch --help` answers at once.
 if TYPE_CHECKING:
     from producers.base import Producer, Shares
@@ -110,6 +108,6 @@ def _send(producer: "Producer", events: "Iterator[list[Message]]", total: int, r
 
 def _kafka() -> dict[str, str]:
     from microbatch.addresses import find_stack  # noqa: PLC0415
-    from microbatch.cli_data import needed  # noqa: PLC0415
+    from microbatch.cli_data import kafka_at  # noqa: PLC0415
 
-    return {"bootstrap.servers": needed(find_stack(), KAFKA_BOOTSTRAP_SERVERS)}
+    return kafka_at(find_stack()).kafka

@@ -2,11 +2,26 @@
 
 It shares no code with the engine and imports nothing of it: a fresh read_committed consumer, plain SQL, and
 the rules in plain Python; only a stream's own SQL is asked of DuckDB, as it must be. Run it as
-`python -m recount PIPELINE`, or call `check` from a test.
+`python -m recount PIPELINE`, or call `check` from a test; `microbatch audit` is `audit`.
 """
 
-from recount.errors import PipelineUnknownError, UncountableError
-from recount.report import Finding, Report
-from recount.story import check
+from recount.errors import PipelineUnknownError, RecountError, UncountableError
+from recount.ledger import Decision
+from recount.place import Watch
+from recount.report import Finding, Part, Report
+from recount.story import audit, check
+from recount.times import Interval
 
-__all__ = ["Finding", "PipelineUnknownError", "Report", "UncountableError", "check"]
+__all__ = [
+    "Decision",
+    "Finding",
+    "Interval",
+    "Part",
+    "PipelineUnknownError",
+    "RecountError",
+    "Report",
+    "UncountableError",
+    "Watch",
+    "audit",
+    "check",
+]

@@ -1,6 +1,7 @@
 """`python -m recount PIPELINE`: exit status 0 if all agrees, 1 if not, 2 if it could not look."""
 
 import argparse
+import json
 import os
 import sys
 
@@ -17,7 +18,7 @@ def main() -> int:
     try:
         report = check(
             options.pipeline,
-            options.bootstrap,
+            _kafka(options.bootstrap),
             options.dsn,
             deployment=options.deployment,
             settled=options.settled,
@@ -29,6 +30,13 @@ def main() -> int:
         return 2
     print(report.render())
     return 0 if report.ok else 1
+
+
+def _kafka(bootstrap: str) -> dict[str, str]:
+    """The client's settings: KAFKA_SETTINGS, a JSON object, has what the address needs beside, such as TLS."""
+    found = json.loads(os.environ.get("KAFKA_SETTINGS", "").strip() or "{}")
+    texts = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in found.items()}
+    return texts | {"bootstrap.servers": bootstrap}
 
 
 def _parser() -> argparse.ArgumentParser:

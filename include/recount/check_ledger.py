@@ -3,6 +3,7 @@
 from collections import defaultdict
 from itertools import pairwise
 
+from recount import redriven
 from recount.counted import NO_COUNTS, Counts
 from recount.ledger import Batch, Progress, Range
 from recount.picture import Picture
@@ -11,22 +12,20 @@ from recount.report import Finding
 
 def check(picture: Picture) -> list[Finding]:
     """The comparisons of this module."""
-    return [_source(picture), _ranges(picture), _coverage(picture), _counts(picture), _rejects(picture)]
+    findings = [_source(picture), _ranges(picture), _coverage(picture), _counts(picture), _rejects(picture)]
+    return [*findings, redriven.check(picture)] if picture.ledger.redriven or picture.redriven else findings
 
 
 def _source(picture: Picture) -> Finding:
-    """The topic is the one that was read, and all of it is still there to be counted."""
-    registered = {progress.topic_id for progress in picture.ledger.progress}
-    registered |= {found.topic_id for found in picture.ledger.ranges}
+    """The topic is the one that was read, and what should be there to be counted is there."""
     topic = picture.ledger.definition.topic
     wrong = [
         f"{topic} has id {picture.source.topic_id}, the ledger has {topic_id}"
-        for topic_id in registered
-        if topic_id != picture.source.topic_id
+        for topic_id in sorted(picture.ledger.others - picture.ledger.retired)
     ]
+    gone = "were deleted before they were counted" if picture.is_audit else "are gone and cannot be counted again"
     wrong += [
-        f"{topic}[{partition}]: offsets {start}..{low - 1} are gone and cannot be counted again"
-        for partition, start, low in picture.source.lost
+        f"{topic}[{partition}]: offsets {start}..{end - 1} {gone}" for partition, start, end in picture.source.lost
     ]
     wrong += [
         f"{topic}[{progress.partition}]: registered, but not in the topic"
@@ -101,13 +100,15 @@ def _counts(picture: Picture) -> Finding:
     wrong = []
     sums: dict[int, Counts] = defaultdict(lambda: NO_COUNTS)
     for found in picture.ledger.ranges:
+        if not picture.scope.reads(found.batch_id):
+            continue
         counted = picture.counted.counts.get((found.batch_id, found.partition, found.start), NO_COUNTS)
         if counted != _said(found):
             wrong.append(f"{_show(found)} says {_counted(_said(found))}; the topic has {_counted(counted)}")
         a = sums[found.batch_id]
         sums[found.batch_id] = (a[0] + counted[0], a[1] + counted[1], a[2] + counted[2], a[3] + counted[3])
     for batch_id, batch in picture.ledger.batches.items():
-        if _said(batch) != sums[batch_id]:
+        if picture.scope.reads(batch_id) and _said(batch) != sums[batch_id]:
             wrong.append(f"batch {batch_id} says {_counted(_said(batch))}; really {_counted(sums[batch_id])}")
     return Finding("messages of ranges and batches counted", picture.counted.messages, tuple(wrong))
 
@@ -122,7 +123,7 @@ def _counted(counts: Counts) -> str:
 
 def _rejects(picture: Picture) -> Finding:
     """One row per rejected offset, with its batch and a reason; a resolved one must be of a message that counts now."""
-    said = picture.ledger.rejects
+    said = {place: row for place, row in picture.ledger.rejects.items() if picture.scope.reads(row.batch_id)}
     counted = picture.counted.rejects
     open_ = {place for place, row in said.items() if not row.resolved}
     wrong = [f"partition {p}, offset {o}: rejected, but valid" for p, o in sorted(open_ - counted.keys())]

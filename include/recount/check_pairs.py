@@ -21,16 +21,56 @@ def check(picture: Picture) -> list[Finding]:
     """The comparisons of this module."""
     findings = []
     definition, ledger = picture.ledger.definition, picture.ledger
-    for output, should, found in zip(definition.pairs, picture.counted.pairings, ledger.pairs, strict=True):
-        name = output.target.table
-        findings += [
-            Finding(f"{name} = input", len(should.pairs), tuple(_pair_differences(should, found))),
-            Finding(f"{name}_waiting = input", len(should.waiting), tuple(_waiting_differences(should, found))),
-            _each_once(output, found),
-        ]
+    for output, counted, found in zip(definition.pairs, picture.counted.pairings, ledger.pairs, strict=True):
+        if picture.scope.interval is not None:
+            note = "not judged with --from/--to: a pair depends on all that was before it"
+            findings += [Finding(f"{output.target.table} = input", 0, (), note), _each_once(output, found)]
+            continue
+        if picture.scope.unread:
+            findings.append(_numbers(picture, output, counted, found))
+            should = _of_counted_batches(picture, found)
+        else:
+            findings += _against_input(output, counted, found)
+            should = counted
+        findings.append(_each_once(output, found))
         if output.target.topic is not None:
             findings += _topic(picture, output.target.topic, should)
     return findings
+
+
+def _against_input(output: PairsOutput, should: Pairing, found: Pairing) -> list[Finding]:
+    name = output.target.table
+    return [
+        Finding(f"{name} = input", len(should.pairs), tuple(_pair_differences(should, found))),
+        Finding(f"{name}_waiting = input", len(should.waiting), tuple(_waiting_differences(should, found))),
+    ]
+
+
+def _numbers(picture: Picture, output: PairsOutput, should: Pairing, found: Pairing) -> Finding:
+    """Where some batches cannot be counted again, partners cannot; that each number is in a pair or waits, can."""
+    counted, stored = _by_place(should), _by_place(found)
+    wrong = [
+        f"{at(place)}: {_number(stored.get(place))}, the input has {_number(counted.get(place))}"
+        for place in sorted(counted.keys() | stored.keys())
+        if _number(stored.get(place)) != _number(counted.get(place))
+        and all(picture.scope.reads(n.batch_id) for n in (stored.get(place), counted.get(place)) if n)
+    ]
+    note = "who is whose partner depends on batches that are not counted again, and is not judged"
+    return Finding(f"{output.target.table}: numbers = input", len(counted), tuple(wrong), note)
+
+
+def _by_place(pairing: Pairing) -> dict[Place, Number]:
+    paired = [number for pair in pairing.pairs.values() for number in (pair.first, pair.second)]
+    return {number.place: number for number in (*paired, *pairing.waiting.values())}
+
+
+def _number(number: Number | None) -> str:
+    return "nothing" if number is None else f"{number.value} of batch {number.batch_id}"
+
+
+def _of_counted_batches(picture: Picture, found: Pairing) -> Pairing:
+    """The pairs of the table whose later event was counted again."""
+    return Pairing({place: pair for place, pair in found.pairs.items() if place in picture.counted.origins})
 
 
 def _pair_differences(should: Pairing, found: Pairing) -> list[str]:
@@ -90,11 +130,14 @@ def _topic(picture: Picture, topic: str, should: Pairing) -> list[Finding]:
     sink = picture.sinks[topic]
     if sink is None:
         return [Finding(f"topic {topic}", 0, ("the topic does not exist",))]
-    malformed = [text for message in sink.messages for text in header_differences(picture, message)]
-    mine = [message for message in sink.messages if origins.place_of(message) != origins.NOWHERE]
+    messages = origins.judged(picture, sink.messages)
+    malformed = [text for message in messages for text in header_differences(picture, topic, message)]
+    mine = [message for message in messages if origins.place_of(message) != origins.NOWHERE]
+    gone = origins.deleted(picture, topic, sink, mine)
+    there = Pairing({place: pair for place, pair in should.pairs.items() if not gone(place)})
     return [
-        Finding(f"topic {topic}: headers", len(sink.messages), tuple(malformed)),
-        _all_there(picture, topic, should, origins.by_place(mine)),
+        Finding(f"topic {topic}: headers", len(messages), tuple(malformed)),
+        _all_there(picture, topic, there, origins.by_place(mine)),
         Finding(f"topic {topic}: order", len(mine), tuple(origins.order(picture, topic, sink, mine))),
     ]
 
@@ -108,11 +151,11 @@ def _all_there(picture: Picture, topic: str, should: Pairing, sent: Mapping[Plac
     wrong += [f"{sent[place][0].where}: {at(place)} is the later one of no pair" for place in sorted(extra)]
     for place in sorted(sent.keys() & wanted.keys() - of_redone):
         for message in sent[place]:
-            wrong += [f"{message.where}: {text}" for text in _differences(picture, should.pairs[place], message)]
+            wrong += [f"{message.where}: {text}" for text in _differences(picture, topic, should.pairs[place], message)]
     return Finding(f"topic {topic} = input", len(wanted), tuple(wrong), of_redone_batches(len(of_redone)))
 
 
-def _differences(picture: Picture, pair: Pair, message: Message) -> list[str]:
+def _differences(picture: Picture, topic: str, pair: Pair, message: Message) -> list[str]:
     try:
         found = formats.object_of(message.value)
         formats.check_names(found, _NAMES)
@@ -125,4 +168,5 @@ def _differences(picture: Picture, pair: Pair, message: Message) -> list[str]:
         for name, value in zip(_NAMES, values, strict=True)
         if type(found[name]) is not int or found[name] != value
     ]
-    return wrong + source_differences(picture.counted.origins[second.place], second.batch_id, message)
+    source = picture.counted.origins[second.place]
+    return wrong + source_differences(picture, topic, source, second.batch_id, message)

@@ -1,6 +1,6 @@
 """A stream's table, keys and topic against the rows that the input gives."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from recount import cursor, formats, origins
@@ -41,6 +41,7 @@ def check(picture: Picture) -> list[Finding]:
 
 def _table(picture: Picture, stream: Stream, rows: Mapping[Place, StreamRow]) -> Finding:
     """Each row that passed is there once, with its batch and its columns."""
+    rows = {place: row for place, row in rows.items() if picture.scope.reads(row.batch_id)}
     passed, absent = picture.counted.passed, _absent(picture, stream, rows)
     wrong = [f"{at(place)}: in the table, but it does not pass" for place in sorted(rows.keys() - passed.keys())]
     for place, should in sorted(passed.items()):
@@ -71,10 +72,7 @@ def _absent(picture: Picture, stream: Stream, rows: Mapping[Place, StreamRow]) -
 
 def _keys(picture: Picture, stream: Stream, keys: Mapping[tuple[Value, ...], tuple[int, Place]]) -> Finding:
     """Each key is there once, with the message that had it first."""
-    should = {
-        key: (passed.batch_id, (passed.message.partition, passed.message.offset))
-        for key, passed in picture.counted.keys.items()
-    }
+    should = picture.counted.keys
     wrong = [
         f"{key!a}: {_owner(keys.get(key))}, the input gives {_owner(should.get(key))}"
         for key in sorted(should.keys() | keys.keys(), key=str)
@@ -94,18 +92,22 @@ def _topic(picture: Picture, stream: Stream, topic: str) -> list[Finding]:
     sink = picture.sinks[topic]
     if sink is None:
         return [Finding(f"topic {topic}", 0, ("the topic does not exist",))]
-    malformed = [text for message in sink.messages for text in header_differences(picture, message)]
-    mine = [message for message in sink.messages if origins.place_of(message) != origins.NOWHERE]
+    messages = origins.judged(picture, sink.messages)
+    malformed = [text for message in messages for text in header_differences(picture, topic, message)]
+    mine = [message for message in messages if origins.place_of(message) != origins.NOWHERE]
     return [
-        Finding(f"topic {topic}: headers", len(sink.messages), tuple(malformed)),
-        _all_there(picture, stream, topic, mine),
+        Finding(f"topic {topic}: headers", len(messages), tuple(malformed)),
+        _all_there(picture, stream, topic, mine, origins.deleted(picture, topic, sink, mine)),
         Finding(f"topic {topic}: order", len(mine), tuple(origins.order(picture, topic, sink, mine))),
     ]
 
 
-def _all_there(picture: Picture, stream: Stream, topic: str, mine: Sequence[Message]) -> Finding:
+def _all_there(
+    picture: Picture, stream: Stream, topic: str, mine: Sequence[Message], gone: Callable[[Place], bool]
+) -> Finding:
     """Each row that passed was sent once, as it is. Of redone batches, what an earlier attempt sent is there."""
-    passed, sent = picture.counted.passed, origins.by_place(mine)
+    sent = origins.by_place(mine)
+    passed = {place: should for place, should in picture.counted.passed.items() if not gone(place)}
     wanted = {place: Wanted(should.message.where) for place, should in passed.items()}
     of_redone = origins.redone(picture, wanted.keys() | sent.keys())
     excused = {place for place in of_redone if stream.unique or is_resolved(picture, place)}
@@ -114,12 +116,17 @@ def _all_there(picture: Picture, stream: Stream, topic: str, mine: Sequence[Mess
     wrong += [f"{sent[place][0].where}: of {at(place)}, which does not pass" for place in sorted(extra - of_redone)]
     for place in sorted(sent.keys() & wanted.keys()):
         for message in sent[place]:
-            wrong += [f"{message.where}: {text}" for text in _differences(picture, stream, passed[place], message)]
+            wrong += [
+                f"{message.where}: {text}" for text in _differences(picture, stream, topic, passed[place], message)
+            ]
     unsure = len(extra & of_redone) + len((excused & wanted.keys()) - sent.keys())
-    return Finding(f"topic {topic} = input", len(wanted), tuple(wrong), of_redone_batches(unsure))
+    deleted = len(picture.counted.passed) - len(passed)
+    notes = [of_redone_batches(unsure)] if unsure else []
+    notes += [f"{deleted} are not there any more: retention"] if deleted else []
+    return Finding(f"topic {topic} = input", len(wanted), tuple(wrong), ", ".join(notes))
 
 
-def _differences(picture: Picture, stream: Stream, should: Passed, message: Message) -> list[str]:
+def _differences(picture: Picture, stream: Stream, topic: str, should: Passed, message: Message) -> list[str]:
     batch = picture.ledger.batches.get(should.batch_id)
     names = [column.name for column in stream.columns]
     may_lack = names if batch is not None and (batch.is_older or batch.is_redone) else ()
@@ -130,8 +137,11 @@ def _differences(picture: Picture, stream: Stream, should: Passed, message: Mess
         values = dict(zip(names, formats.values_of(columns, found), strict=True))
     except MalformedError as error:
         return [str(error)]
-    wrong = source_differences(should.message, should.batch_id, message)
-    return wrong + _column_differences(should, values, [name for name in names if name in found])
+    wrong = source_differences(picture, topic, should.message, should.batch_id, message)
+    kept = {name for name in names if name in found}
+    if picture.was_sent_before(topic, (should.message.partition, should.message.offset)):
+        kept -= {column.name for column in stream.columns if "_batch_time" in column.sql}
+    return wrong + _column_differences(should, values, [name for name in names if name in kept])
 
 
 def _column_differences(should: Passed, found: Mapping[str, Value], names: Sequence[str]) -> list[str]:
@@ -166,10 +176,12 @@ def of_redone_batches(count: int) -> str:
     return f"{count} of redone batches not judged" if count else ""
 
 
-def source_differences(source: Message, batch_id: int, message: Message) -> list[str]:
-    """Key, timestamp and origin are the source's."""
+def source_differences(picture: Picture, topic: str, source: Message, batch_id: int, message: Message) -> list[str]:
+    """Key, timestamp and origin are the source's. What was sent before this ledger knew of it has a batch of then."""
     wrong = origins.source_differences(source, message, ("key",))
     should = {"topic": source.topic, "batch": str(batch_id)}
+    if picture.was_sent_before(topic, (source.partition, source.offset)):
+        del should["batch"]
     return wrong + [
         f"microbatch.{name} is {message.header(f'microbatch.{name}')!a}, should be {text!a}"
         for name, text in should.items()
@@ -177,15 +189,15 @@ def source_differences(source: Message, batch_id: int, message: Message) -> list
     ]
 
 
-def header_differences(picture: Picture, message: Message) -> list[str]:
+def header_differences(picture: Picture, topic: str, message: Message) -> list[str]:
     """The headers are those that were promised, each once, and say pipeline, ledger and origin."""
     names: list[Any] = sorted(name for name, _ in message.headers)
     wrong = [] if names == sorted(HEADERS) else [f"headers are {', '.join(names)}"]
     if message.header("microbatch.pipeline") not in picture.names:
         wrong.append(f"of pipeline {message.header('microbatch.pipeline')!a}")
-    found = cursor.parse(message.header(cursor.HEADER))
-    if found is None or found.ledger != picture.ledger.ledger:
+    found, place = cursor.parse(message.header(cursor.HEADER)), origins.place_of(message)
+    if found is None or (not picture.ledger.is_ours(found.ledger) and not picture.was_sent_before(topic, place)):
         wrong.append("no cursor of this ledger in its headers")
-    if origins.place_of(message) == origins.NOWHERE:
+    if place == origins.NOWHERE:
         wrong.append("no origin in its headers")
     return [f"{message.where}: {text}" for text in wrong]

@@ -26,8 +26,8 @@ def check(picture: Picture) -> list[Finding]:
 
 def _contributions(picture: Picture, output: int, should: Expected, tables: WindowTables) -> Finding:
     """Each batch contributes what its messages give, in open windows too."""
-    counted, found = picture.counted.per_batch[output], tables.contributions
-    window = should.window
+    counted, window, reads = picture.counted.per_batch[output], should.window, picture.scope.reads
+    found = {at: partials for at, partials in tables.contributions.items() if reads(at[0])}
     older = {batch_id for batch_id, batch in picture.ledger.batches.items() if batch.is_older}
     wrong = [
         f"batch {at[0]}, {at[1]}: {show(window, found.get(at))}, the input gives {show(window, counted.get(at))}"
@@ -37,7 +37,7 @@ def _contributions(picture: Picture, output: int, should: Expected, tables: Wind
     wrong += [
         f"batch {at[0]}, {at[1]}: window_end is {end}"
         for at, end in tables.ends.items()
-        if end != should.window_end(at[1])
+        if reads(at[0]) and end != should.window_end(at[1])
     ]
     lacking = sum(any(count is None for _, count in partials) for partials in found.values())
     note = f"{lacking} with a measure added later, which is not judged" if lacking else ""
@@ -78,6 +78,7 @@ def _sums(should: Expected, tables: WindowTables) -> Finding:
     sums = {
         cell: numbers(window.measures, partials)
         for cell, partials in over_batches(window, tables.contributions).items()
+        if should.scope.has(cell.window_start)
     }
     cells = [cell for cell in sums.keys() | tables.results.keys() if should.is_closed(cell)]
     wrong = []
@@ -97,8 +98,8 @@ def _history(picture: Picture, should: Expected, tables: WindowTables) -> Findin
     wrong = []
     for cell in sorted(tables.history.keys() | tables.results.keys(), key=str):
         revisions = tables.history.get(cell, [])
-        wrong += [f"{cell}: {text}" for text in sequence(revisions)]
-        wrong += [f"{cell}: {text}" for text in _last(revisions, tables.results.get(cell))]
+        wrong += [f"{cell}: {text}" for text in sequence(revisions, any(r.is_adopted for r in revisions))]
+        wrong += [f"{cell}: {text}" for text in _last(should.window, revisions, tables.results.get(cell))]
         wrong += [f"{cell}: {text}" for text in _batches(picture, should, cell, revisions)]
     return Finding(f"{should.window.name}_history", sum(len(r) for r in tables.history.values()), tuple(wrong))
 
@@ -119,7 +120,7 @@ def sequence(revisions: list[Revision], holes_allowed: bool = False) -> list[str
     return wrong
 
 
-def _last(revisions: list[Revision], result: Revision | None) -> list[str]:
+def _last(window: Window, revisions: list[Revision], result: Revision | None) -> list[str]:
     """What differs between the last revision and the result."""
     last = revisions[-1] if revisions else None
     wrong = [f"revision {r.number} says that it still holds" for r in revisions[:-1] if r.is_open]
@@ -130,8 +131,16 @@ def _last(revisions: list[Revision], result: Revision | None) -> list[str]:
     if not last.is_open:
         wrong.append(f"revision {last.number} is the last, but no longer holds")
     if (last.number, *last.shown, last.window_end) != (result.number, *result.shown, result.window_end):
-        wrong.append(f"revision {last.number} is {last.shown}, the result has {result.number}: {result.shown}")
+        shown, has = (show_revision(window, revision) for revision in (last, result))
+        wrong.append(f"revision {last.number} is {shown}, the result has {result.number}: {has}")
     return wrong
+
+
+def show_revision(window: Window, revision: Revision) -> str:
+    """What a revision says, for people."""
+    if revision.numbers is None:
+        return "retracted"
+    return f"{show(window, revision.numbers)}, {'final' if revision.is_final else 'not final'}"
 
 
 def _batches(picture: Picture, should: Expected, cell: Cell, revisions: list[Revision]) -> list[str]:

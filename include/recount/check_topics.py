@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from recount import cursor, formats
-from recount.check_tables import sequence
+from recount.check_tables import sequence, show_revision
 from recount.columns import Column
 from recount.definition import Window
 from recount.errors import InvalidError, MalformedError
@@ -48,16 +48,17 @@ def _check(picture: Picture, output: int, window: Window, topic: str) -> list[Fi
     if sink is None:
         return [Finding(f"topic {topic}", 0, ("the topic does not exist",))]
     published, malformed = _published(window, sink, picture.ledger, _lacking(picture, output))
+    published = [each for each in published if picture.scope.has(each.cell.window_start)]
     by_cell: dict[Cell, list[Revision]] = defaultdict(list)
     for each in published:
         by_cell[each.cell].append(each.revision)
-    holes = picture.compacted or topic in picture.ledger.set_aside
+    holes = _is_thinned(picture, topic) or topic in picture.ledger.set_aside
     wrong = [f"{cell}: {text}" for cell, found in by_cell.items() for text in sequence(found, holes_allowed=holes)]
     return [
         Finding(f"topic {topic}: format", len(sink.messages), tuple(malformed)),
         Finding(f"topic {topic}: revisions", len(published), tuple(wrong)),
         _against_input(picture, expected(picture, output), topic, by_cell),
-        _against_history(picture, topic, published, picture.ledger.tables[output]),
+        _against_history(picture, output, topic, published),
     ]
 
 
@@ -73,38 +74,55 @@ def _against_input(picture: Picture, should: Expected, topic: str, by_cell: Mapp
     return Finding(f"topic {topic} = input", closed, (*texts, *still_open(picture, should)), should.note)
 
 
-def _against_history(picture: Picture, topic: str, published: Sequence[Published], tables: WindowTables) -> Finding:
+def _against_history(picture: Picture, output: int, topic: str, published: Sequence[Published]) -> Finding:
     """Every revision of the history was sent once, as it is there, or set aside; nothing else was sent."""
+    window, tables = picture.ledger.definition.windows[output], picture.ledger.tables[output]
     history = {(cell, r.number): r for cell, revisions in tables.history.items() for r in revisions}
     sent: dict[tuple[Cell, int], list[Revision]] = defaultdict(list)
     for each in published:
         sent[each.cell, each.revision.number].append(each.revision)
     wrong = [f"{cell}, revision {number}: not in the history" for cell, number in sent.keys() - history.keys()]
-    wrong += _missing(picture, topic, tables, sent.keys())
+    missing, compacted = _missing(picture, topic, tables, sent.keys())
+    wrong += missing
     for (cell, number), found in sent.items():
         revision = history.get((cell, number))
         if len(found) > 1:
             wrong.append(f"{cell}, revision {number}: sent {len(found)} times")
         wrong += [
-            f"{cell}, revision {number}: sent as {each.shown}, the history has {revision.shown}"
+            f"{cell}, revision {number}: sent as {show_revision(window, each)}, "
+            f"the history has {show_revision(window, revision)}"
             for each in found
             if revision is not None and each.shown != revision.shown
         ]
-    return Finding(f"topic {topic} = history", len(history), tuple(wrong))
+    note = f"{compacted} superseded ones are not on the topic any more" if compacted else ""
+    return Finding(f"topic {topic} = history", len(history), tuple(wrong), note)
 
 
-def _missing(picture: Picture, topic: str, tables: WindowTables, sent: Collection[tuple[Cell, int]]) -> list[str]:
-    """Revisions that are not on the topic, unless as many were set aside; compaction keeps the last ones only."""
-    missing = [
-        f"{cell}, revision {revision.number}: in the history, but was not sent"
-        for cell, revisions in tables.history.items()
-        for revision in (revisions[-1:] if picture.compacted else revisions)
-        if (cell, revision.number) not in sent and not (picture.compacted and revision.numbers is None)
-    ]
+def _is_thinned(picture: Picture, topic: str) -> bool:
+    """Whether the topic may have lost revisions that others have superseded."""
+    return picture.compacted or picture.ledger.was_made_anew(topic)
+
+
+def _missing(
+    picture: Picture, topic: str, tables: WindowTables, sent: Collection[tuple[Cell, int]]
+) -> tuple[list[str], int]:
+    """Revisions that are not on the topic, unless as many were set aside, and how many compaction explains.
+
+    Compaction keeps the last one of each key only, and a retraction not even then.
+    """
+    missing, compacted, is_thinned = [], 0, _is_thinned(picture, topic)
+    for cell, revisions in tables.history.items():
+        for revision in revisions:
+            if (cell, revision.number) in sent:
+                continue
+            if is_thinned and (revision is not revisions[-1] or revision.numbers is None):
+                compacted += 1
+                continue
+            missing.append(f"{cell}, revision {revision.number}: in the history, but was not sent")
     aside = picture.ledger.set_aside.get(topic, 0)
-    if len(missing) == aside or (picture.compacted and len(missing) < aside):
-        return []
-    return [*missing, f"{len(missing)} are missing, {aside} were set aside"]
+    if len(missing) == aside or (is_thinned and len(missing) < aside):
+        return [], compacted
+    return [*missing, f"{len(missing)} are missing, {aside} were set aside"], compacted
 
 
 # -- the format of a message -------------------------------------------------------------------------------

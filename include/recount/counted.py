@@ -2,10 +2,10 @@
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 from recount import pairing, totals
 from recount.arrow import Row
@@ -21,6 +21,8 @@ Counts = tuple[int, int, int, int]
 """Messages, rejected, repeated, filtered."""
 
 NO_COUNTS: Counts = (0, 0, 0, 0)
+
+_SENT_AGAIN: Final = Refused("it was redriven and counts there")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,9 @@ class Counted:
         rejects: by source partition and offset.
         uncovered: messages that no range has, as partition and offset.
         passed: what a stream let through, by source partition and offset.
-        keys: if a stream has unique columns: whose each key is.
+        keys: if a stream has unique columns: whose each key is, the batch and the place.
         pairings: for each pairs output.
+        first_ms: the least of Kafka's timestamps of covered messages.
         origins: the messages of pairs' events, by source partition and offset, and of `watched` ones.
     """
 
@@ -62,9 +65,10 @@ class Counted:
     rejects: dict[Place, Reject] = field(default_factory=dict)
     uncovered: list[Place] = field(default_factory=list)
     passed: dict[Place, Passed] = field(default_factory=dict)
-    keys: dict[tuple[Value, ...], Passed] = field(default_factory=dict)
+    keys: dict[tuple[Value, ...], tuple[int, Place]] = field(default_factory=dict)
     pairings: tuple[Pairing, ...] = ()
     origins: dict[Place, Message] = field(default_factory=dict)
+    first_ms: int | None = None
 
     @property
     def messages(self) -> int:
@@ -77,13 +81,16 @@ class Counted:
         return sum(counts[1] for counts in self.counts.values())
 
 
-def count(
+def count(  # noqa: PLR0913, PLR0917 - the facts of a ledger, and what is known of batches that are not counted
     definition: Definition,
     ranges: Sequence[Range],
     messages: Iterable[Message],
     batches: Mapping[int, Batch],
     flow: Flow,
     watched: Collection[Place] = (),
+    unread: Container[int] = (),
+    taken: Mapping[tuple[Value, ...], tuple[int, Place]] | None = None,
+    redriven: Collection[Place] = (),
 ) -> Counted:
     """Count messages by the batch whose range has them.
 
@@ -94,10 +101,13 @@ def count(
         batches: by id; their times may matter to a stream.
         flow: the way of a message.
         watched: places of messages that are wanted whole, whatever becomes of them.
+        unread: batches whose messages are left out.
+        taken: unique keys that such batches have, as they say.
+        redriven: places of rejects that count where they were sent again: here they stay rejects, whatever we think.
     """
-    counted = Counted(per_batch=tuple({} for _ in definition.windows))
-    arrivals = _covered(counted, Owners(ranges), messages)
-    judged = _judged(counted, flow, batches, arrivals, frozenset(watched))
+    counted = Counted(per_batch=tuple({} for _ in definition.windows), keys=dict(taken or {}))
+    arrivals = _covered(counted, Owners(ranges), messages, unread)
+    judged = _judged(counted, flow, batches, arrivals, watched=frozenset(watched), redriven=frozenset(redriven))
     if definition.stream is not None and definition.stream.unique:
         judged = iter(sorted(judged, key=_order))
     seen: list[tuple[Order, Any]] = []
@@ -142,12 +152,16 @@ def _order(arrival: _Arrival) -> Order:
     return arrival.owner.batch_id, message.timestamp_ms, message.partition, message.offset
 
 
-def _covered(counted: Counted, owners: Owners, messages: Iterable[Message]) -> Iterator[tuple[Message, Range]]:
+def _covered(
+    counted: Counted, owners: Owners, messages: Iterable[Message], unread: Container[int]
+) -> Iterator[tuple[Message, Range]]:
     for message in messages:
         owner = owners.of(message.partition, message.offset)
         if owner is None:
             counted.uncovered.append((message.partition, message.offset))
-        else:
+        elif owner.batch_id not in unread:
+            first_ms = message.timestamp_ms if counted.first_ms is None else counted.first_ms
+            counted.first_ms = min(message.timestamp_ms, first_ms)
             yield message, owner
 
 
@@ -156,16 +170,21 @@ def _judged(
     flow: Flow,
     batches: Mapping[int, Batch],
     arrivals: Iterator[tuple[Message, Range]],
+    *,
     watched: frozenset[Place],
+    redriven: frozenset[Place],
 ) -> Iterator[_Arrival]:
     """Those that pass; of the others it is noted what became of them."""
     while block := list(islice(arrivals, BLOCK)):
         times = [_batch_us(batches, owner) for _, owner in block]
         outcomes = flow.outcomes([(message, us) for (message, _), us in zip(block, times, strict=True)])
         for (message, owner), outcome in zip(block, outcomes, strict=True):
-            if (message.partition, message.offset) in watched:
-                counted.origins[message.partition, message.offset] = message
-            if isinstance(outcome, Row):
+            place = message.partition, message.offset
+            if place in watched:
+                counted.origins[place] = message
+            if place in redriven and not isinstance(outcome, Refused):
+                _note(counted, owner, message, _SENT_AGAIN)
+            elif isinstance(outcome, Row):
                 _add(counted, owner, (1, 0, 0, 0))
                 yield _Arrival(message, owner, outcome)
             else:
@@ -194,14 +213,18 @@ def _add(counted: Counted, owner: Range, counts: Counts) -> None:
 
 
 def _is_repeated(counted: Counted, definition: Definition, arrival: _Arrival) -> bool:
-    """Whether an earlier message has the key; else it is this one's from now on."""
+    """Whether an earlier message has the key; else it is this one's from now on.
+
+    Only a batch that is not counted can be said to have it although it came later.
+    """
     if definition.stream is None or not definition.stream.unique:
         return False
     seen = arrival.row.seen
     key = tuple(seen[column.name] for column in definition.stream.unique)
-    if key in counted.keys:
+    batch_id, message = arrival.owner.batch_id, arrival.message
+    if key in counted.keys and counted.keys[key][0] <= batch_id:
         return True
-    counted.keys[key] = _passed(arrival)
+    counted.keys[key] = batch_id, (message.partition, message.offset)
     return False
 
 

@@ -30,3 +30,11 @@ class OffsetsPendingError(RecountError):
 
 class StalledError(RecountError):
     """The broker has not delivered what it said it has."""
+
+
+class BusyError(RecountError):
+    """There was no moment in which the pipeline was at rest."""
+
+
+class DeletedError(RecountError):
+    """Retention deleted messages that were about to be read."""

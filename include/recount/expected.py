@@ -1,6 +1,6 @@
 """Which results must exist, by the input alone and by how far the ledger says that windows are closed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -10,9 +10,11 @@ from recount.definition import Window
 from recount.errors import InvalidError
 from recount.ledger import Ledger
 from recount.picture import Picture
+from recount.scope import Scope
 from recount.tables import Revision
-from recount.totals import Cell, Number, Numbers, Partials
+from recount.totals import Cell, Number, Numbers, Partials, PerBatch
 
+_SHOWN_BATCHES: Final = 5
 _NEVER: Final = Decimal("Infinity")
 
 
@@ -21,6 +23,7 @@ class Expected:
     """The results of one window output, counted again; `lacking`: cells of which some batch lacks a measure."""
 
     window: Window
+    scope: Scope
     numbers: dict[Cell, Numbers]
     batches: dict[Cell, frozenset[int]]
     lacking: frozenset[Cell]
@@ -56,7 +59,8 @@ class Expected:
             return [f"{cell}: {self._show(found.numbers)}, but the input has nothing for it"]
         wrong = []
         if found.numbers != numbers:
-            wrong.append(f"{cell}: {self._show(found.numbers)}, the input gives {self._show(numbers)}")
+            of = f"of {'batch' if len(self.batches[cell]) == 1 else 'batches'} {_listed(self.batches[cell])}"
+            wrong.append(f"{cell}: {self._show(found.numbers)}, the input gives {self._show(numbers)} ({of})")
         if found.is_final != self.is_final(cell):
             wrong.append(f"{cell}: is_final is {found.is_final}")
         return wrong
@@ -74,13 +78,16 @@ class Expected:
 def expected(picture: Picture, output: int) -> Expected:
     """What window output number `output` of the definition must show.
 
-    A total is null if a contribution to it was not computed, because its measure was added later.
+    What batches have stored that are not counted again is taken as it is. A total is null if a contribution to it was
+    not computed, because its measure was added later.
     """
     window = picture.ledger.definition.windows[output]
-    per_batch = picture.counted.per_batch[output]
-    lacking = _lacking(picture.ledger.tables[output].contributions)
+    stored = picture.ledger.tables[output].contributions
+    per_batch = _judged(picture.scope, picture.counted.per_batch[output], stored)
+    lacking = _lacking(at for at in stored.items() if picture.scope.has(at[0][1].window_start))
     return Expected(
         window=window,
+        scope=picture.scope,
         numbers={
             cell: _without(totals.numbers(window.measures, partials), lacking.get(cell, frozenset()))
             for cell, partials in totals.over_batches(window, per_batch).items()
@@ -100,10 +107,22 @@ def still_open(picture: Picture, expected: Expected) -> list[str]:
     return [f"{cell}: its window is still open" for cell in cells]
 
 
-def _lacking(contributions: Mapping[tuple[int, Cell], Partials]) -> dict[Cell, frozenset[int]]:
+def _listed(batches: frozenset[int]) -> str:
+    shown = ", ".join(map(str, sorted(batches)[:_SHOWN_BATCHES]))
+    return shown if len(batches) <= _SHOWN_BATCHES else f"{shown}, … ({len(batches)})"
+
+
+def _judged(scope: Scope, counted: PerBatch, stored: Mapping[tuple[int, Cell], Partials]) -> PerBatch:
+    """What the totals of the windows that are judged are made of."""
+    taken = {at: partials for at, partials in stored.items() if not scope.reads(at[0])}
+    both = counted | taken
+    return both if scope.interval is None else {at: both[at] for at in both if scope.has(at[1].window_start)}
+
+
+def _lacking(contributions: Iterable[tuple[tuple[int, Cell], Partials]]) -> dict[Cell, frozenset[int]]:
     """The cells of which some contribution lacks measures, and which ones."""
     found: dict[Cell, frozenset[int]] = {}
-    for (_, cell), partials in contributions.items():
+    for (_, cell), partials in contributions:
         missing = frozenset(at for at, (_, count) in enumerate(partials) if count is None)
         if missing:
             found[cell] = found.get(cell, frozenset()) | missing

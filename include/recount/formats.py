@@ -87,5 +87,5 @@ def check_cursor(message: Message, ledger: Ledger) -> None:
     found = cursor.parse(message.header(cursor.HEADER))
     if found is None:
         raise MalformedError("no cursor in the headers")
-    if found.ledger != ledger.ledger:
+    if not ledger.is_ours(found.ledger):
         raise MalformedError("from ledger {}, this is {}", found.ledger, ledger.ledger)

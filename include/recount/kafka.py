@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from confluent_kafka import (
     Consumer,
@@ -16,15 +16,19 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from recount.errors import OffsetsPendingError, StalledError
+from recount.errors import DeletedError, OffsetsPendingError, StalledError
 
 TIMEOUT_S: Final = 15.0
 STALLED_S: Final = 60.0
 _LOT: Final = 1000
 _LOT_S: Final = 0.05  # consume() waits as long for a lot that stays incomplete
+_GROUP: Final = "microbatch.reader"  # assigned only: no group is made, but its name has to be allowed
 _SPEC: Final[Any] = OffsetSpec  # its methods have no types
 
 Header = tuple[str, bytes | None]
+
+Address = str | Mapping[str, str]
+"""Kafka's address, or librdkafka's settings with it and what it needs beside, such as TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +50,10 @@ class Message:
 
     def header(self, name: str) -> str | None:
         """The last header of that name as text; None if it is not there or is not UTF-8."""
-        found = [value for header, value in self.headers if header == name]
-        try:
-            return found[-1].decode() if found and found[-1] is not None else None
-        except UnicodeDecodeError:
-            return None
+        for header, value in reversed(self.headers):
+            if header == name:
+                return _text(value)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +73,23 @@ class Committed:
     metadata: str
 
 
-def _admin(bootstrap: str) -> AdminClient:
+def _text(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _admin(bootstrap: Address) -> AdminClient:
     # Errors are raised; the client's own lines on stderr would only stand between ours.
-    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+    return AdminClient({**_settings(bootstrap), "log_level": 2})
 
 
-def topics(bootstrap: str, names: set[str]) -> dict[str, UUID]:
+def _settings(bootstrap: Address) -> dict[str, Any]:
+    return {"bootstrap.servers": bootstrap} if isinstance(bootstrap, str) else dict(bootstrap)
+
+
+def topics(bootstrap: Address, names: set[str]) -> dict[str, UUID]:
     """The ids of those topics that exist."""
     admin = _admin(bootstrap)
     futures = admin.describe_topics(TopicCollection(sorted(names)), request_timeout=TIMEOUT_S)
@@ -89,7 +103,7 @@ def topics(bootstrap: str, names: set[str]) -> dict[str, UUID]:
     return found
 
 
-def ends(bootstrap: str, topic: str) -> dict[int, Ends]:
+def ends(bootstrap: Address, topic: str) -> dict[int, Ends]:
     """Where each partition of a topic begins and ends now."""
     admin = _admin(bootstrap)
     partitions = admin.list_topics(topic, timeout=TIMEOUT_S).topics[topic].partitions
@@ -99,21 +113,30 @@ def ends(bootstrap: str, topic: str) -> dict[int, Ends]:
     return {partition: Ends(low[partition], stable[partition], high[partition]) for partition in partitions}
 
 
-def read(bootstrap: str, topic: str, spans: Mapping[int, tuple[int, int]]) -> Iterator[Message]:
+def since(bootstrap: Address, topic: str, ends: Mapping[int, Ends], time_ms: int) -> dict[int, int]:
+    """The first offset of each partition whose message is as young as that; the high watermark, where none is."""
+    found = _offsets(
+        _admin(bootstrap), topic, ends, _SPEC.for_timestamp(max(0, time_ms)), IsolationLevel.READ_UNCOMMITTED
+    )
+    return {partition: offset if offset >= 0 else ends[partition].high for partition, offset in found.items()}
+
+
+def read(bootstrap: Address, topic: str, spans: Mapping[int, tuple[int, int]]) -> Iterator[Message]:
     """All committed messages with offsets in `[start, end)` of each partition, in the order of each.
 
     Raises:
-        KafkaException: a start is no longer on the broker, or the broker fails.
+        DeletedError: a start is no longer on the broker.
+        KafkaException: the broker fails.
         StalledError: nothing came for a minute although an end was not reached.
     """
-    consumer = Consumer(_reader(bootstrap, f"recount-{uuid4()}"))
+    consumer = Consumer(_reader(bootstrap, _GROUP))
     try:
         yield from _read(consumer, topic, {p: span for p, span in spans.items() if span[0] < span[1]})
     finally:
         consumer.close()
 
 
-def committed(bootstrap: str, group: str, topic: str, partitions: list[int]) -> dict[int, Committed]:
+def committed(bootstrap: Address, group: str, topic: str, partitions: list[int]) -> dict[int, Committed]:
     """What the group has committed; partitions without an offset are left out.
 
     The consumer is read_committed: only then does the broker wait for pending transactional offsets.
@@ -134,9 +157,9 @@ def committed(bootstrap: str, group: str, topic: str, partitions: list[int]) -> 
     return {at.partition: Committed(at.offset, at.metadata or "") for at in found if at.offset >= 0}
 
 
-def _reader(bootstrap: str, group: str) -> dict[str, Any]:
+def _reader(bootstrap: Address, group: str) -> dict[str, Any]:
     return {
-        "bootstrap.servers": bootstrap,
+        **_settings(bootstrap),
         "group.id": group,
         "isolation.level": "read_committed",
         "auto.offset.reset": "error",
@@ -172,6 +195,8 @@ def _read(consumer: Consumer, topic: str, spans: dict[int, tuple[int, int]]) -> 
 def _position(raw: Any) -> int:
     """The offset of a message, or of the end of its partition."""
     error = raw.error()
+    if error is not None and error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+        raise DeletedError("{}[{}]: retention deletes what is being read", raw.topic(), raw.partition())
     if error is not None and error.code() != KafkaError._PARTITION_EOF:
         raise KafkaException(error)
     return int(raw.offset())

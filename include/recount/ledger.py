@@ -1,22 +1,23 @@
-"""The ledger and the tables of one pipeline, read whole in one snapshot by plain SQL."""
+"""The ledger of one pipeline, and the tables of its outputs, read in one snapshot by plain SQL."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
-from importlib.resources import files
-from typing import Final, LiteralString
+from typing import Any
 from uuid import UUID
 
 import psycopg
 from psycopg.rows import dict_row
 
-from recount import definition, tables
+from recount import definition, tables, unrest
 from recount.definition import Definition
 from recount.errors import PipelineUnknownError
-from recount.pairing import Pairing
+from recount.pairing import Pairing, Place
+from recount.queries import SQL
 from recount.tables import Connection, DbRow, StreamTables, WindowTables
-from recount.times import since_epoch_us
+from recount.times import Interval, since_epoch_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class Batch:
         attempt: more than 1 says that it was redone.
         time_us: its one "now", in µs since 1970 UTC.
         is_older: it was computed by an earlier definition, which had fewer columns.
+        kind: `loss` says that nobody has read its offsets, and that a person has accepted that.
+        decision_id: of a loss, by which decision.
     """
 
     messages: int
@@ -61,6 +64,8 @@ class Batch:
     attempt: int = 1
     time_us: int = 0
     is_older: bool = False
+    kind: str = "catch up"
+    decision_id: int | None = None
 
     @property
     def is_redone(self) -> bool:
@@ -78,6 +83,18 @@ class RejectRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """What a person decided about the pipeline: a command, and whom to ask."""
+
+    decision_id: int
+    kind: str
+    reason: str
+    decided_by: str
+    decided_at: datetime
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Publisher:
     """How far the outbox has been sent."""
 
@@ -88,7 +105,20 @@ class Publisher:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """All that PostgreSQL knows of a pipeline. Times are seconds since 1970 UTC and may be infinite."""
+    """All that PostgreSQL knows of a pipeline. Times are seconds since 1970 UTC and may be infinite.
+
+    Of the source's log as it is now are `progress`, `ranges`, `rejects`, `redriven` and `already_sent`.
+
+    Attributes:
+        unrest: what the engine does or has left to do.
+        former_ledgers: others whose messages this one has adopted.
+        activity: what of that says that it is at work on this very pipeline.
+        elsewhere: ranges of logs that the source topic had before.
+        others: the ids of such logs.
+        retired: those of them that a person has given up.
+        already_sent: by topic, source places whose message was sent before this ledger knew of them.
+        redriven: rejects that were sent to the source again.
+    """
 
     pipeline_id: int
     ledger: UUID
@@ -107,6 +137,14 @@ class Ledger:
     stream: StreamTables = field(default_factory=StreamTables)
     pairs: tuple[Pairing, ...] = ()
     former_names: tuple[str, ...] = ()
+    former_ledgers: frozenset[UUID] = frozenset()
+    activity: tuple[str, ...] = ()
+    elsewhere: tuple[Range, ...] = ()
+    others: frozenset[UUID] = frozenset()
+    retired: frozenset[UUID] = frozenset()
+    decisions: tuple[Decision, ...] = ()
+    already_sent: dict[str, frozenset[Place]] = field(default_factory=dict)
+    redriven: frozenset[Place] = frozenset()
 
     @property
     def may_have_grown(self) -> bool:
@@ -116,6 +154,14 @@ class Ledger:
     def is_redone(self, batch_id: int) -> bool:
         """Whether a batch was redone."""
         return batch_id in self.batches and self.batches[batch_id].is_redone
+
+    def is_ours(self, ledger: UUID) -> bool:
+        """Whether messages of that ledger are this one's."""
+        return ledger == self.ledger or ledger in self.former_ledgers
+
+    def was_made_anew(self, topic: str) -> bool:
+        """Whether a results topic was found empty, and got the results again as they were then."""
+        return any(topic in decision.details.get("empty", ()) for decision in self.decisions)
 
     @property
     def sent(self) -> int:
@@ -141,73 +187,100 @@ def snapshot(dsn: str) -> Iterator[Connection]:
         yield connection
 
 
-def read(connection: Connection, pipeline: str, deployment: str) -> Ledger:
-    """Everything of one pipeline.
+def source_of(connection: Connection, pipeline: str, deployment: str) -> tuple[int, Definition]:
+    """The pipeline's id, and the definition, which says where to look.
 
     Raises:
         PipelineUnknownError: it is not registered.
     """
     row = _pipeline(connection, pipeline, deployment)
-    of = {"pipeline_id": row["pipeline_id"]}
-    defined = definition.parse(row["definition"])
+    return row["pipeline_id"], definition.parse(row["definition"])
+
+
+def read(connection: Connection, pipeline: str, deployment: str, log: UUID | None, *, alone: bool = False) -> Ledger:
+    """All of one pipeline but its tables.
+
+    Args:
+        connection: a snapshot.
+        pipeline: its name.
+        deployment: where it runs.
+        log: the id of the source topic, as it is now.
+        alone: open transactions of other pipelines do not matter.
+
+    Raises:
+        PipelineUnknownError: it is not registered.
+    """
+    row = _pipeline(connection, pipeline, deployment)
+    of = {"pipeline_id": row["pipeline_id"], "log": log}
+    progress = connection.execute(SQL["progress"], of).fetchall()
+    ranges = [_range(found) for found in connection.execute(SQL["ranges"], of)]
+    here = tuple(
+        Progress(*(p[name] for name in Progress.__slots__))
+        for p in progress
+        if p["topic_id"] == log and not p["is_retired"]
+    )
+    elsewhere = tuple(each for each in ranges if each.topic_id != log)
     return Ledger(
         pipeline_id=row["pipeline_id"],
         ledger=row["ledger"],
-        definition=defined,
+        definition=definition.parse(row["definition"]),
         closed_until=row["closed_until"],
         complete_from=row["complete_from"],
-        progress=tuple(Progress(**found) for found in _progress(connection, of)),
-        ranges=tuple(_range(found) for found in connection.execute(_SQL["ranges"], of)),
-        batches={b["batch_id"]: _batch(row, b) for b in connection.execute(_SQL["batches"], of)},
+        progress=here,
+        ranges=tuple(each for each in ranges if each.topic_id == log),
+        batches={b["batch_id"]: _batch(row, b) for b in connection.execute(SQL["batches"], of)},
         rejects={
             (r["partition"], r["offset"]): RejectRow(r["batch_id"], r["reason"], r["resolved"])
-            for r in connection.execute(_SQL["rejects"], of)
+            for r in connection.execute(SQL["rejects"], of)
         },
         publisher=_publisher(connection, of),
-        sink_partitions={s["name"]: s["partitions"] for s in connection.execute(_SQL["sinks"], of)},
-        set_aside={a["topic"]: a["messages"] for a in connection.execute(_SQL["set_aside"], of)},
-        unrest=unrest(connection, row["pipeline_id"]),
-        tables=tuple(tables.of_window(connection, window) for window in defined.windows),
-        stream=tables.of_stream(connection, defined.stream) if defined.stream else StreamTables(),
-        pairs=tuple(tables.of_pairs(connection, output) for output in defined.pairs),
+        sink_partitions={s["name"]: s["partitions"] for s in connection.execute(SQL["sinks"], of)},
+        set_aside={a["topic"]: a["messages"] for a in connection.execute(SQL["set_aside"], of)},
+        unrest=unrest.everything(connection, row["pipeline_id"], alone=alone),
         former_names=tuple(row["former_names"]),
+        former_ledgers=frozenset(row["former_ledgers"]),
+        activity=unrest.activity(connection, row["pipeline_id"]),
+        elsewhere=elsewhere,
+        others=frozenset({p["topic_id"] for p in progress} | {each.topic_id for each in elsewhere}) - {log},
+        retired=frozenset(p["topic_id"] for p in progress if p["is_retired"]),
+        decisions=tuple(Decision(**found) for found in connection.execute(SQL["decisions"], of)),
+        already_sent={
+            found["topic"]: frozenset(zip(found["partitions"], found["offsets"], strict=True))
+            for found in connection.execute(SQL["already_sent"], of)
+        },
+        redriven=frozenset((r["partition"], r["offset"]) for r in connection.execute(SQL["redriven"], of)),
     )
 
 
-def unrest(connection: Connection, pipeline_id: int) -> tuple[str, ...]:
-    """What says that the engine is at work or has left work behind, one text each."""
-    of = {"pipeline_id": pipeline_id}
-    found = [
-        f"open transaction of {row['application_name']!r} (pid {row['pid']})"
-        for row in connection.execute(_SQL["open_transactions"])
-    ]
-    found += [
-        f"advisory lock, slot {row['slot']}, {'held' if row['granted'] else 'awaited'} by pid {row['pid']}"
-        for row in connection.execute(_SQL["advisory_locks"], of)
-    ]
-    waiting = connection.execute(_SQL["waiting"], of).fetchone() or {}
-    found += [f"{count} rows in {table}" for table, count in waiting.items() if count]
-    publisher = _publisher(connection, of)
-    if publisher is not None and publisher.intent is not None:
-        found.append(f"open intent {publisher.intent} (cursor {publisher.cursor})")
-    if publisher is not None and publisher.cursor != publisher.last_publication:
-        found.append(f"last publication {publisher.last_publication}, sent {publisher.cursor}")
-    return tuple(found)
+def contributors(connection: Connection, found: Ledger, interval: Interval) -> set[int]:
+    """The batches that have stored contributions to windows of an interval."""
+    windows = found.definition.windows
+    return {batch_id for window in windows for batch_id in tables.contributors(connection, window, interval)}
 
 
-def _queries() -> dict[str, LiteralString]:
-    """The queries of `ledger.sql` by name; nothing is ever pasted into them."""
-    text = files(__package__).joinpath("ledger.sql").read_text()
-    blocks = [block.partition("\n") for block in text.split("-- name: ")[1:]]
-    return {name.strip(): query.strip() for name, _, query in blocks}
+def with_tables(
+    connection: Connection, found: Ledger, batches: Collection[int] | None, interval: Interval | None
+) -> Ledger:
+    """The ledger with the tables of its outputs.
 
-
-_SQL: Final = _queries()
+    Args:
+        connection: the snapshot that the ledger was read in.
+        found: the ledger.
+        batches: of which rows are wanted; None: of all.
+        interval: of which windows are wanted, beside all to which those batches contribute; None: all.
+    """
+    defined, wanted = found.definition, None if batches is None else sorted(batches)
+    return replace(
+        found,
+        tables=tuple(tables.of_window(connection, window, wanted, interval) for window in defined.windows),
+        stream=tables.of_stream(connection, defined.stream, wanted) if defined.stream else StreamTables(),
+        pairs=tuple(tables.of_pairs(connection, output) for output in defined.pairs),
+    )
 
 
 def _pipeline(connection: Connection, pipeline: str, deployment: str) -> DbRow:
     asked = {"pipeline": pipeline, "deployment": deployment}
-    row = connection.execute(_SQL["pipeline"], asked).fetchone()
+    row = connection.execute(SQL["pipeline"], asked).fetchone()
     if row is None:
         raise PipelineUnknownError(
             "the ledger has no pipeline {!r} of deployment {!r}; run it once, or correct --deployment",
@@ -215,10 +288,6 @@ def _pipeline(connection: Connection, pipeline: str, deployment: str) -> DbRow:
             deployment,
         )
     return row
-
-
-def _progress(connection: Connection, of: DbRow) -> list[DbRow]:
-    return connection.execute(_SQL["progress"], of).fetchall()
 
 
 def _range(row: DbRow) -> Range:
@@ -244,9 +313,11 @@ def _batch(pipeline: DbRow, row: DbRow) -> Batch:
         attempt=row["attempt"],
         time_us=since_epoch_us(row["batch_time"]),
         is_older=row["definition_hash"] != pipeline["definition_hash"],
+        kind=row["kind"],
+        decision_id=row["decision_id"],
     )
 
 
 def _publisher(connection: Connection, of: DbRow) -> Publisher | None:
-    row = connection.execute(_SQL["publisher"], of).fetchone()
+    row = connection.execute(SQL["publisher"], of).fetchone()
     return Publisher(**row) if row else None

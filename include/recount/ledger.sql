@@ -8,6 +8,7 @@ select
     p.definition,
     p.definition_hash,
     p.former_names,
+    p.former_ledgers,
     extract(epoch from p.closed_until) as closed_until,
     extract(epoch from p.complete_from) as complete_from
 from microbatch.pipeline as p
@@ -20,7 +21,8 @@ select
     partition,
     topic_id,
     first_offset,
-    covered_until
+    covered_until,
+    retired_by is not null as is_retired
 from microbatch.partition_progress
 where pipeline_id = %(pipeline_id)s
 order by
@@ -55,7 +57,9 @@ select
     filtered,
     attempt,
     batch_time,
-    definition_hash
+    definition_hash,
+    kind,
+    decision_id
 from microbatch.batch
 where pipeline_id = %(pipeline_id)s
 order by batch_id;
@@ -68,7 +72,63 @@ select
     reason,
     resolved
 from microbatch.reject
-where pipeline_id = %(pipeline_id)s;
+where
+    pipeline_id = %(pipeline_id)s
+    and topic_id = %(log)s;
+
+-- name: redriven
+select
+    partition,
+    "offset"
+from microbatch.redriven
+where
+    pipeline_id = %(pipeline_id)s
+    and topic_id = %(log)s;
+
+-- name: already_sent
+select
+    topic,
+    array_agg(partition) as partitions,
+    array_agg("offset") as offsets
+from microbatch.already_sent
+where
+    pipeline_id = %(pipeline_id)s
+    and topic_id = %(log)s
+group by topic;
+
+-- name: decisions
+select
+    decision_id,
+    kind,
+    reason,
+    decided_by,
+    decided_at,
+    details
+from microbatch.decision
+where pipeline_id = %(pipeline_id)s
+order by decision_id;
+
+-- name: marks
+-- Each column grows or changes with what its name says. Two looks that show the same are looks at the same ledger.
+select
+    p.definition_hash as definition,
+    p.closed_until::text as closed_until,
+    p.complete_from::text as complete_from,
+    (
+        select (count(*), sum(messages), sum(attempt))::text
+        from microbatch.batch
+        where pipeline_id = p.pipeline_id
+    ) as batches,
+    (
+        select (count(*), count(*) filter (where resolved))::text
+        from microbatch.reject
+        where pipeline_id = p.pipeline_id
+    ) as rejects,
+    (select max(merge_id) from microbatch.merge where pipeline_id = p.pipeline_id) as merges,
+    (select count(*) from microbatch.decision where pipeline_id = p.pipeline_id) as decisions,
+    (select q::text from microbatch.publisher as q where q.pipeline_id = p.pipeline_id) as publisher
+from microbatch.pipeline as p
+where p.pipeline_id = %(pipeline_id)s;
 
 -- name: publisher
 select

@@ -1,34 +1,31 @@
-"""One consistent picture of PostgreSQL and Kafka, taken while nothing moved."""
+"""One consistent picture of PostgreSQL and Kafka: a quiet moment, and the messages that there were."""
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Final
-from uuid import UUID
 
-from recount import kafka, ledger
+from recount import kafka, moment
+from recount.columns import Value
 from recount.counted import Counted, count
-from recount.errors import OffsetsPendingError
+from recount.errors import BusyError, DeletedError
 from recount.flow import Flow
-from recount.frames import Function
 from recount.kafka import Committed, Ends, Message
 from recount.ledger import Ledger
+from recount.moment import Moment, Source
+from recount.pairing import Place as At
+from recount.place import Place
+from recount.scope import Scope
+from recount.spans import Span, merged
 
-_PAUSE_S: Final = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """The input topic as it is now; `lost`: partition, start and low watermark of what is gone."""
-
-    topic_id: UUID | None
-    ends: dict[int, Ends]
-    lost: tuple[tuple[int, int, int], ...]
+REDRIVEN: Final = "microbatch.redriven"
+_LOT: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """A topic that the pipeline writes, read whole; None where it does not exist."""
+    """A topic that the pipeline writes, read whole or as far as it matters; None where it does not exist."""
 
     ends: dict[int, Ends]
     messages: tuple[Message, ...]
@@ -41,6 +38,8 @@ class Picture:
     Attributes:
         committed: the group's offsets; None if a transaction of it is open.
         moved: why the picture is not of one moment; empty: it is.
+        read: how many messages of the source were read.
+        redriven: messages of the source that say that they were rejected before.
     """
 
     pipeline: str
@@ -53,99 +52,122 @@ class Picture:
     sinks: dict[str, Sink | None]
     committed: dict[int, Committed] | None
     moved: tuple[str, ...] = ()
+    scope: Scope = field(default_factory=Scope)
+    is_audit: bool = False
+    read: int = 0
+    redriven: tuple[Message, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """What messages may call the pipeline: its name, or one that it had when they were made."""
         return (self.pipeline, *self.ledger.former_names)
 
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where to look, and how to judge.
-
-    Attributes:
-        settled: everything must be covered up to the last stable offsets, and every window closed.
-        compacted: result topics may have lost earlier revisions to compaction.
-        patience_s: how long to wait for a quiet moment.
-        transform: the pipeline's transform, if it has one.
-    """
-
-    pipeline: str
-    bootstrap: str
-    dsn: str
-    deployment: str
-    settled: bool
-    compacted: bool
-    patience_s: float
-    transform: Function | None = None
+    def was_sent_before(self, topic: str, at: At) -> bool:
+        """Whether a source message's row or letter was sent before this ledger knew of it."""
+        return at in self.ledger.already_sent.get(topic, ())
 
 
 def take(place: Place) -> Picture:
-    """A picture of a quiet moment, or after `patience_s` one that says what moved."""
+    """A picture of a quiet moment, or after `patience_s` one that says what moved.
+
+    Raises:
+        BusyError: for an audit, there was no such moment.
+        DeletedError: retention deletes again and again what is being read.
+    """
     deadline = time.monotonic() + place.patience_s
     while True:
-        picture = _take(place, deadline)
-        if not picture.moved or time.monotonic() > deadline:
-            return picture
-        time.sleep(_PAUSE_S)
+        found = moment.quiet(place, deadline)
+        busy = (*found.moved, *found.ledger.activity)
+        if place.is_audit and busy:
+            raise BusyError(
+                "{} was at work for all of {:.0f} s ({}); try again, or wait longer with --patience",
+                place.pipeline,
+                place.patience_s,
+                busy[0],
+            )
+        try:
+            return _look(place, found)
+        except DeletedError:
+            if time.monotonic() > deadline:
+                raise
 
 
-def _take(place: Place, deadline: float) -> Picture:
-    before = _quiet(place, deadline)
-    picture = _look(place, before)
-    with ledger.snapshot(place.dsn) as connection:
-        after = ledger.read(connection, place.pipeline, place.deployment)
-    names = [name for name in _STEADY if getattr(before, name) != getattr(after, name)]
-    return replace(picture, moved=tuple(f"{name} changed while the topics were read" for name in names))
+class _Reading:
+    """The source on its way: counted, and with an eye on what was sent to it again."""
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.redriven: list[Message] = []
+
+    def over(self, messages: Iterable[Message]) -> Iterator[Message]:
+        for message in messages:
+            self.read += 1
+            if any(name == REDRIVEN for name, _ in message.headers):
+                self.redriven.append(message)
+            yield message
 
 
-# What is compared to see whether the ledger moved: not `unrest`, whose texts name processes.
-_STEADY: Final = (
-    "definition",
-    "closed_until",
-    "complete_from",
-    "progress",
-    "ranges",
-    "batches",
-    "rejects",
-    "publisher",
-    "set_aside",
-    "tables",
-    "stream",
-    "pairs",
-)
-
-
-def _quiet(place: Place, deadline: float) -> Ledger:
-    """The ledger at a moment when the engine is at rest and has left nothing to do, if one comes in time."""
-    while True:
-        with ledger.snapshot(place.dsn) as connection:
-            found = ledger.read(connection, place.pipeline, place.deployment)
-        if not found.unrest or time.monotonic() > deadline:
-            return found
-        time.sleep(_PAUSE_S)
-
-
-def _look(place: Place, found: Ledger) -> Picture:
-    definition = found.definition
-    flow, sinks = Flow(definition, place.transform), definition.topics
-    resolved = {at for at, row in found.rejects.items() if row.resolved}
-    there = kafka.topics(place.bootstrap, {definition.topic, *sinks})
-    source = _source(place.bootstrap, found, there.get(definition.topic))
+def _look(place: Place, found: Moment) -> Picture:
+    known, definition, reading = found.ledger, found.ledger.definition, _Reading()
+    counted = count(
+        definition,
+        known.ranges,
+        reading.over(_input(place, found)),
+        known.batches,
+        Flow(definition, place.transform),
+        watched={at for at, row in known.rejects.items() if row.resolved},
+        unread=found.scope.unread,
+        taken=_taken(found),
+        redriven=known.redriven,
+    )
     return Picture(
         pipeline=place.pipeline,
         deployment=place.deployment,
         settled=place.settled,
         compacted=place.compacted,
-        ledger=found,
-        source=source,
-        counted=count(
-            definition, found.ranges, _input(place.bootstrap, found, source), found.batches, flow, watched=resolved
-        ),
-        sinks={topic: _sink(place.bootstrap, topic) if topic in there else None for topic in sinks},
-        committed=_committed(place, found),
+        ledger=known,
+        source=found.source,
+        counted=counted,
+        sinks={topic: _sink(place, found, counted, topic) for topic in found.sinks},
+        committed=found.committed,
+        moved=found.moved,
+        scope=found.scope,
+        is_audit=place.is_audit,
+        read=reading.read,
+        redriven=tuple(reading.redriven),
     )
+
+
+def _taken(found: Moment) -> dict[tuple[Value, ...], tuple[int, At]]:
+    """The unique keys of batches that are not counted again."""
+    keys = found.ledger.stream.keys or {}
+    return {key: owner for key, owner in keys.items() if not found.scope.reads(owner[0])}
+
+
+# -- the source --------------------------------------------------------------------------------------------
+
+
+def _input(place: Place, found: Moment) -> Iterator[Message]:
+    """What is judged of the source: whole from the lowest offset that matters, or the ranges of some batches."""
+    topic, spans = found.ledger.definition.topic, _spans(found)
+    total = sum(end - start for each in spans.values() for start, end in each)
+    return _watched(place, topic, total, _read(place.bootstrap, topic, spans))
+
+
+def _spans(found: Moment) -> dict[int, list[Span]]:
+    known, ends = found.ledger, found.source.ends
+    if found.scope.interval is None:
+        return {
+            partition: [(max(start, ends[partition].low), ends[partition].last_stable)]
+            for partition, start in starts(known).items()
+            if partition in ends
+        }
+    spans: dict[int, list[Span]] = {partition: [] for partition in ends}
+    for each in known.ranges:
+        if found.scope.reads(each.batch_id) and each.partition in ends:
+            low, last = ends[each.partition].low, ends[each.partition].last_stable
+            spans[each.partition].append((max(each.start, low), min(each.end, last)))
+    return {partition: merged(each) for partition, each in spans.items()}
 
 
 def starts(found: Ledger) -> dict[int, int]:
@@ -156,46 +178,33 @@ def starts(found: Ledger) -> dict[int, int]:
     return lowest
 
 
-def _source(bootstrap: str, found: Ledger, topic_id: UUID | None) -> Source:
-    ends = kafka.ends(bootstrap, found.definition.topic) if topic_id else {}
-    needed = starts(found)
-    lost = tuple(
-        (partition, start, ends[partition].low)
-        for partition, start in needed.items()
-        if partition in ends and start < ends[partition].low
-    )
-    return Source(topic_id, ends, lost)
+def _read(bootstrap: kafka.Address, topic: str, spans: Mapping[int, list[Span]]) -> Iterator[Message]:
+    """The spans of all partitions side by side: the first ones, then the second ones, and so on."""
+    for lot in zip_longest(*spans.values()):
+        yield from kafka.read(bootstrap, topic, {p: span for p, span in zip(spans, lot, strict=True) if span})
 
 
-def _input(bootstrap: str, found: Ledger, source: Source) -> Iterable[Message]:
-    needed = starts(found)
-    spans = {
-        partition: (max(needed[partition], end.low), end.last_stable)
-        for partition, end in source.ends.items()
-        if partition in needed
-    }
-    return kafka.read(bootstrap, found.definition.topic, spans) if spans else ()
+# -- what was sent -----------------------------------------------------------------------------------------
 
 
-def _sink(bootstrap: str, topic: str) -> Sink:
-    ends = _stable_ends(bootstrap, topic)
-    spans = {partition: (end.low, end.last_stable) for partition, end in ends.items()}
-    return Sink(ends, tuple(kafka.read(bootstrap, topic, spans)))
-
-
-def _stable_ends(bootstrap: str, topic: str, tries: int = 10) -> dict[int, Ends]:
-    """The ends of a topic, if possible when no transaction is open: others may write to it too."""
-    ends = kafka.ends(bootstrap, topic)
-    while tries and any(end.last_stable < end.high for end in ends.values()):
-        time.sleep(_PAUSE_S)
-        ends, tries = kafka.ends(bootstrap, topic), tries - 1
-    return ends
-
-
-def _committed(place: Place, found: Ledger) -> dict[int, Committed] | None:
-    group = f"microbatch.{place.deployment}.{place.pipeline}"
-    partitions = sorted({progress.partition for progress in found.progress} | {0})
-    try:
-        return kafka.committed(place.bootstrap, group, found.definition.topic, partitions)
-    except OffsetsPendingError:
+def _sink(place: Place, found: Moment, counted: Counted, topic: str) -> Sink | None:
+    """A topic of the pipeline. Of an interval, only what can be of it: a message is as young as what it stands for."""
+    ends = found.sinks[topic]
+    if ends is None:
         return None
+    first = {partition: end.low for partition, end in ends.items()}
+    if found.scope.interval is not None:
+        results = {window.target.topic for window in found.ledger.definition.windows}
+        oldest_ms = int(found.scope.interval.start.timestamp() * 1000) if topic in results else counted.first_ms
+        young = {} if oldest_ms is None else kafka.since(place.bootstrap, topic, ends, oldest_ms)
+        first = {partition: young.get(partition, end.high) for partition, end in ends.items()}
+    spans = {partition: (first[partition], end.last_stable) for partition, end in ends.items()}
+    total = sum(end - start for start, end in spans.values())
+    return Sink(ends, tuple(_watched(place, topic, total, kafka.read(place.bootstrap, topic, spans))))
+
+
+def _watched(place: Place, topic: str, total: int, messages: Iterator[Message]) -> Iterator[Message]:
+    for done, message in enumerate(messages, 1):
+        if done % _LOT == 1:
+            place.watch(f"reading {topic}", done, total)
+        yield message

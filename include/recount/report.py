@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from recount.ledger import Decision
+
 SHOWN_DIFFERENCES = 20
 
 
@@ -23,6 +25,24 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Offsets `[start, end)` of the source that were not counted again, and why.
+
+    Attributes:
+        where: topic and partition.
+        batches: those that have them; a batch is all or nothing.
+        decision_id: of a loss, by which decision.
+    """
+
+    why: str
+    where: str
+    start: int
+    end: int
+    batches: tuple[int, ...]
+    decision_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """All comparisons of one check.
 
@@ -31,12 +51,22 @@ class Report:
         messages: how many covered input messages were counted again. A test asserts on it: 0 proves nothing.
         rejected: how many of them are rejects by the check's own rule.
         findings: the comparisons, in the order of the data's path.
+        batches: how many batches were counted again.
+        read: how many messages of the source were read.
+        on_trust: what could not be counted again; what the ledger has of it was taken as it is.
+        losses: what was never counted, by whose decision.
+        decisions: what people have decided about the pipeline.
     """
 
     pipeline: str
     messages: int
     rejected: int
     findings: tuple[Finding, ...]
+    batches: int = 0
+    read: int = 0
+    on_trust: tuple[Part, ...] = ()
+    losses: tuple[Part, ...] = ()
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -55,7 +85,18 @@ class Report:
             head += " (NOTHING TO COUNT: this report proves nothing about messages)"
         width = max((len(finding.name) for finding in self.findings), default=0)
         rows = [_row(finding, width) for finding in self.findings]
-        return "\n".join([head, *rows, *self._details(), self._verdict()])
+        return "\n".join([head, *rows, *self._uncounted(), *self._details(), self._verdict()])
+
+    def _uncounted(self) -> list[str]:
+        decisions = {decision.decision_id: decision for decision in self.decisions}
+        lines = [
+            f"  not counted again: {part.where} {part.start}..{part.end - 1}, {part.why}" for part in self.on_trust
+        ]
+        for part in self.losses:
+            decision = decisions.get(part.decision_id or 0)
+            who = f"by {decision.decided_by}, {decision.decided_at}: {decision.reason}" if decision else "by nobody"
+            lines.append(f"  never counted: {part.where} {part.start}..{part.end - 1}, accepted {who}")
+        return lines
 
     def _details(self) -> list[str]:
         lines = []

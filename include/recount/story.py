@@ -1,14 +1,26 @@
 """The check, from beginning to end."""
 
-from recount import check_dead_letters, check_ledger, check_pairs, check_rest, check_streams, check_tables, check_topics
+from recount import (
+    check_dead_letters,
+    check_ledger,
+    check_pairs,
+    check_rest,
+    check_streams,
+    check_tables,
+    check_topics,
+    uncounted,
+)
 from recount.frames import Function
-from recount.picture import Picture, Place, take
+from recount.kafka import Address
+from recount.picture import Picture, take
+from recount.place import Place, Watch, nobody
 from recount.report import Report
+from recount.times import Interval
 
 
 def check(  # noqa: PLR0913, each is a fact of the place, and tests name them
     pipeline: str,
-    bootstrap: str,
+    bootstrap: Address,
     dsn: str,
     deployment: str = "default",
     settled: bool = False,
@@ -21,7 +33,7 @@ def check(  # noqa: PLR0913, each is a fact of the place, and tests name them
 
     Args:
         pipeline: its name.
-        bootstrap: Kafka's address.
+        bootstrap: Kafka's address, or librdkafka's settings with it.
         dsn: a libpq connection string; a role that may only read is enough.
         deployment: the deployment that the pipeline belongs to.
         settled: everything must be covered up to the last stable offsets, and every window with
@@ -36,6 +48,53 @@ def check(  # noqa: PLR0913, each is a fact of the place, and tests name them
             was not given.
     """
     place = Place(pipeline, bootstrap, dsn, deployment, settled, compacted, patience_s, transform)
+    return judge(take(place))
+
+
+def audit(  # noqa: PLR0913, each is a fact of the place
+    pipeline: str,
+    bootstrap: Address,
+    dsn: str,
+    deployment: str = "default",
+    *,
+    interval: Interval | None = None,
+    patience_s: float = 60.0,
+    transform: Function | None = None,
+    watch: Watch = nobody,
+) -> Report:
+    """Do the same with a live pipeline of any age, or with what has to do with an interval.
+
+    What retention has deleted since it was counted, and what compaction has taken from the result topics, is no
+    difference: batches whose input is gone are taken as the ledger has them, and the report names them.
+
+    Args:
+        pipeline: its name.
+        bootstrap: Kafka's address, or librdkafka's settings with it.
+        dsn: a libpq connection string; a role that may only read is enough.
+        deployment: the deployment that the pipeline belongs to.
+        interval: judge only the windows that start inside, and the batches that contribute to them or have read
+            messages whose Kafka timestamps are inside.
+        patience_s: how long to wait for a moment in which the pipeline is at rest.
+        transform: the pipeline's transform; it is called only if the definition has one.
+        watch: is told how far it is.
+
+    Raises:
+        BusyError: there was no such moment.
+        PipelineUnknownError, UncountableError: as `check` does.
+    """
+    place = Place(
+        pipeline,
+        bootstrap,
+        dsn,
+        deployment,
+        settled=False,
+        compacted=True,
+        patience_s=patience_s,
+        transform=transform,
+        is_audit=True,
+        interval=interval,
+        watch=watch,
+    )
     return judge(take(place))
 
 
@@ -55,4 +114,9 @@ def judge(picture: Picture) -> Report:
         messages=picture.counted.messages,
         rejected=picture.counted.rejected,
         findings=tuple(findings),
+        batches=sum(picture.scope.reads(batch_id) for batch_id in picture.ledger.batches),
+        read=picture.read,
+        on_trust=uncounted.on_trust(picture),
+        losses=uncounted.losses(picture),
+        decisions=picture.ledger.decisions,
     )

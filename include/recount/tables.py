@@ -15,6 +15,7 @@ from recount import totals
 from recount.columns import Value
 from recount.definition import Measure, PairsOutput, Stream, Target, Window
 from recount.pairing import Number, Pair, Pairing, Place
+from recount.times import Interval
 from recount.totals import Cell, Numbers, Partial, Partials
 
 DbRow = dict[str, Any]
@@ -31,6 +32,7 @@ class Revision:
     window_end: totals.Number | None
     batches: frozenset[int] | None = None
     is_open: bool = False  # the history says that it still holds
+    is_adopted: bool = False  # it was found on the topic, which may have lost earlier ones
 
     @property
     def shown(self) -> tuple[Numbers | None, bool | None]:
@@ -76,6 +78,9 @@ select
     revision as "microbatch.revision",
     {columns}
 from {table}
+where
+    window_start >= coalesce(%(start)s, '-infinity'::timestamptz)
+    and window_start < coalesce(%(end)s, 'infinity'::timestamptz)
 """
 
 _HISTORY: Final[LiteralString] = """
@@ -87,8 +92,16 @@ select
     retracted as "microbatch.retracted",
     batches as "microbatch.batches",
     valid_to is null as "microbatch.is_open",
+    merge_id in (
+        select m.merge_id
+        from microbatch.merge as m
+        where m.decision_id is not null
+    ) as "microbatch.is_adopted",
     {columns}
 from {table}
+where
+    window_start >= coalesce(%(start)s, '-infinity'::timestamptz)
+    and window_start < coalesce(%(end)s, 'infinity'::timestamptz)
 order by revision, valid_from
 """
 
@@ -99,6 +112,20 @@ select
     extract(epoch from window_end) as "microbatch.window_end",
     {columns}
 from {table}
+where
+    (
+        window_start >= coalesce(%(start)s, '-infinity'::timestamptz)
+        and window_start < coalesce(%(end)s, 'infinity'::timestamptz)
+    )
+    or batch_id = any(%(batches)s)
+"""
+
+_CONTRIBUTORS: Final[LiteralString] = """
+select distinct batch_id
+from {table}
+where
+    window_start >= %(start)s
+    and window_start < %(end)s
 """
 
 _ROWS: Final[LiteralString] = """
@@ -108,6 +135,9 @@ select
     source_offset as "microbatch.offset",
     {columns}
 from {table}
+where
+    %(batches)s::bigint[] is null
+    or batch_id = any(%(batches)s)
 """
 
 _PAIRS: Final[LiteralString] = """
@@ -134,26 +164,41 @@ from {table}
 """
 
 
-def of_window(connection: Connection, window: Window) -> WindowTables:
-    """All that a window output has stored."""
+def contributors(connection: Connection, window: Window, interval: Interval) -> set[int]:
+    """The batches that have contributed to windows of an interval."""
+    asked = {"start": interval.start, "end": interval.end}
+    return {row["batch_id"] for row in _rows(connection, _CONTRIBUTORS, window.target, "_contribution", (), asked)}
+
+
+def of_window(
+    connection: Connection, window: Window, batches: list[int] | None = None, interval: Interval | None = None
+) -> WindowTables:
+    """What a window output has stored of an interval, and what those batches contributed at all; None: everything."""
+    asked = {
+        "start": interval.start if interval else None,
+        "end": interval.end if interval else None,
+        "batches": batches,
+    }
     contributions, ends = {}, {}
     names = [*window.key_names, *(name for measure in window.measures for name in partial_names(measure))]
-    for row in _rows(connection, _CONTRIBUTIONS, window.target, "_contribution", names):
+    for row in _rows(connection, _CONTRIBUTIONS, window.target, "_contribution", names, asked):
         at = row["microbatch.batch_id"], _cell(window, row)
         contributions[at] = tuple(_partial(measure, row) for measure in window.measures)
         ends[at] = row["microbatch.window_end"]
     history: dict[Cell, list[Revision]] = defaultdict(list)
-    for cell, revision in _revisions(connection, window, _HISTORY, "_history"):
+    for cell, revision in _revisions(connection, window, _HISTORY, "_history", asked):
         history[cell].append(revision)
-    return WindowTables(dict(_revisions(connection, window, _RESULTS, "")), contributions, dict(history), ends)
+    results = dict(_revisions(connection, window, _RESULTS, "", asked))
+    return WindowTables(results, contributions, dict(history), ends)
 
 
-def of_stream(connection: Connection, stream: Stream) -> StreamTables:
-    """All that a stream has stored."""
+def of_stream(connection: Connection, stream: Stream, batches: list[int] | None = None) -> StreamTables:
+    """What a stream has stored of those batches, None: of all; and whose each key is."""
     columns = [column.name for column in stream.columns]
     unique = [column.name for column in stream.unique]
-    rows = _rows(connection, _ROWS, stream.target, "", columns) if stream.target.has_table else None
-    keys = _rows(connection, _ROWS, stream.target, "_key", unique) if unique else None
+    of, every = {"batches": batches}, {"batches": None}
+    rows = _rows(connection, _ROWS, stream.target, "", columns, of) if stream.target.has_table else None
+    keys = _rows(connection, _ROWS, stream.target, "_key", unique, every) if unique else None
     return StreamTables(
         None if rows is None else {_origin(r): StreamRow(r["microbatch.batch_id"], _tuple(r, columns)) for r in rows},
         None if keys is None else {_tuple(r, unique): (r["microbatch.batch_id"], _origin(r)) for r in keys},
@@ -163,11 +208,11 @@ def of_stream(connection: Connection, stream: Stream) -> StreamTables:
 def of_pairs(connection: Connection, output: PairsOutput) -> Pairing:
     """All that a pairs output has stored. The pairs' tables have no timestamps: that of the order is 0."""
     found = Pairing()
-    for row in _rows(connection, _PAIRS, output.target, "", ()):
+    for row in _rows(connection, _PAIRS, output.target, "", (), {}):
         first = Number(row["first_value"], (row["first_batch_id"], 0, row["first_partition"], row["first_offset"]))
         second = Number(row["second_value"], (row["batch_id"], 0, row["second_partition"], row["second_offset"]))
         found.pairs[second.place] = Pair(first, second)
-    for row in _rows(connection, _WAITING, output.target, "_waiting", ()):
+    for row in _rows(connection, _WAITING, output.target, "_waiting", (), {}):
         order = row["batch_id"], row["kafka_ms"], row["source_partition"], row["source_offset"]
         found.waiting[order[2], order[3]] = Number(row["value"], order)
     return found
@@ -187,9 +232,9 @@ def _partial(measure: Measure, row: DbRow) -> Partial:
 
 
 def _revisions(
-    connection: Connection, window: Window, query: LiteralString, suffix: str
+    connection: Connection, window: Window, query: LiteralString, suffix: str, asked: DbRow
 ) -> Iterator[tuple[Cell, Revision]]:
-    for row in _rows(connection, query, window.target, suffix, [*window.key_names, *window.columns]):
+    for row in _rows(connection, query, window.target, suffix, [*window.key_names, *window.columns], asked):
         batches = row.get("microbatch.batches")
         revision = Revision(
             number=row["microbatch.revision"],
@@ -198,16 +243,17 @@ def _revisions(
             window_end=row["microbatch.window_end"],
             batches=None if batches is None else frozenset(batches),
             is_open=row.get("microbatch.is_open", False),
+            is_adopted=row.get("microbatch.is_adopted", False),
         )
         yield _cell(window, row), revision
 
 
 def _rows(
-    connection: Connection, query: LiteralString, target: Target, suffix: str, names: Iterable[str]
+    connection: Connection, query: LiteralString, target: Target, suffix: str, names: Iterable[str], asked: DbRow
 ) -> list[DbRow]:
     table = sql.Identifier(target.schema, f"{target.table}{suffix}")
     columns = sql.SQL(", ").join(sql.Identifier(name) for name in names)
-    return connection.execute(sql.SQL(query).format(columns=columns, table=table)).fetchall()
+    return connection.execute(sql.SQL(query).format(columns=columns, table=table), asked).fetchall()
 
 
 def _cell(window: Window, row: DbRow) -> Cell:

@@ -1,7 +1,9 @@
 """Moments as microseconds since 1970 UTC, and which of them count: 0001-01-08 to 9999-12-23."""
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Final
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -13,6 +15,22 @@ DATES_S: Final = range(-62_134_992_000, 253_401_609_600)
 _RFC_3339: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):?(\d\d))", re.ASCII
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Half-open, of aware datetimes: windows by their starts, messages by Kafka's timestamps."""
+
+    start: datetime
+    end: datetime
+
+    def has(self, window_start: int | Decimal) -> bool:
+        """Whether a window is inside that starts so many seconds since 1970 UTC."""
+        return since_epoch_us(self.start) <= window_start * SECOND_US < since_epoch_us(self.end)
+
+    def __str__(self) -> str:
+        """In UTC."""
+        return " to ".join(f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}" for at in (self.start, self.end))
 
 
 def moment(us: int) -> datetime | None:

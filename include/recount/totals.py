@@ -9,6 +9,7 @@ from typing import Any
 from recount.arrow import Row
 from recount.columns import Value
 from recount.definition import Measure, Window
+from recount.times import SECOND_US, moment
 from recount.values import EXACT
 from recount.windows import of
 
@@ -33,7 +34,9 @@ class Cell:
     key: Key
 
     def __str__(self) -> str:
-        return f"{self.window_start} {self.key!a}"
+        """For people: the start in UTC, where it is in the calendar."""
+        start = moment(int(self.window_start * SECOND_US))
+        return f"{f'{start:%Y-%m-%dT%H:%M:%SZ}' if start else self.window_start} {self.key!a}"
 
 
 PerBatch = dict[tuple[int, Cell], Partials]

@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +18,8 @@ import psutil
 import psycopg
 import pytest
 
-from local import airflow_services, process, stack
+from leaks import command_lines, listening, members, must_be_open, open_to_others, rows_with_secrets, with_secrets
+from local import airflow_services, postgres, process, roles, stack
 from local.home import REPOSITORY
 from microbatch import Pipeline
 from microbatch.declared import load_pipelines
@@ -133,7 +136,7 @@ def test_a_second_make_up_is_harmless(home: Path) -> None:
     assert [health.pid for health in stack.status(home)] == before
 
 
-def test_tasks_killed_between_their_two_commits_are_retried_and_all_agrees(
+def test_tasks_and_a_scheduler_killed_between_two_commits_are_made_up_for_and_all_agrees(
     home: Path, pipelines: list[Pipeline]
 ) -> None:
     scheduler = replace_scheduler(home, MICROBATCH_CRASH="publish.before_kafka_commit:stop")
@@ -142,8 +145,8 @@ def test_tasks_killed_between_their_two_commits_are_retried_and_all_agrees(
     before = closed(home)
 
     process.kill(stopped_tasks(scheduler), "task")
-    process.stop(home, airflow_services.SCHEDULER)
-    make("up")  # this scheduler has no crash point
+    process.kill(process.members(scheduler), "scheduler")
+    make("up")  # starts another one, which has no crash point
 
     until("each has closed a later minute", lambda: all(now > before[name] for name, now in closed(home).items()))
     for checked in [recount(home, pipeline.name) for pipeline in pipelines]:
@@ -159,11 +162,40 @@ def test_no_secret_is_in_a_log(home: Path) -> None:
     assert told == []
 
 
+def test_no_secret_is_in_what_airflow_stores_and_shows_or_in_the_process_list(home: Path) -> None:
+    """Airflow's pages show its database: XCom, rendered fields, connections, DAGs, events."""
+    running = stack.find(home)
+    for database, needed in (
+        (roles.AIRFLOW, ["public.xcom", "public.rendered_task_instance_fields", "public.serialized_dag"]),
+        (roles.WAREHOUSE, ["microbatch.batch", "microbatch.run"]),
+    ):
+        dsn = postgres.admin_dsn(running.ports.postgres, running.credentials, database)
+        counts = rows_with_secrets(home, dsn)
+        assert all(counts[table][0] > 0 for table in needed)
+        assert {table: told for table, (_, told) in counts.items() if told} == {}
+    listed = command_lines(members(home, stack.ORDER))
+    assert any("airflow" in line for line in listed)
+    assert with_secrets(home, listed) == []
+
+
+def test_only_the_owner_and_this_machine_get_at_the_stack(home: Path) -> None:
+    assert open_to_others(home) == must_be_open()
+    assert set(listening(members(home, stack.ORDER))) <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+
+
+@pytest.mark.parametrize("page", ["dags", "connections", "dags/sales/dagRuns/~/taskInstances/~/xcomEntries"])
+def test_airflows_pages_are_behind_its_login(home: Path, page: str) -> None:
+    at = stack.addresses(stack.find(home))["AIRFLOW_URL"]
+
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(f"{at}/api/v2/{page}")  # noqa: S310 - our own address
+
+
 def test_make_down_leaves_no_process(home: Path) -> None:
     records = [process.load(home, health.component) for health in stack.status(home)]
-    members = [member for record in records if record for member in process.members(record)]
+    processes = [member for record in records if record for member in process.members(record)]
     make("down")
 
-    assert members
-    assert [member for member in members if process.birth_of(member.pid)] == []
+    assert processes
+    assert [member for member in processes if process.birth_of(member.pid)] == []
     assert {health.state for health in stack.status(home)} == {"not started"}

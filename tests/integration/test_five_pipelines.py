@@ -13,8 +13,7 @@ import pytest
 from bad_messages import Shape, bad_messages
 from dag_files import declared
 from fix_child import check
-from fix_pipeline import T0, Message, World
-from microbatch import KafkaTopic, Pipeline
+from fix_pipeline import T0, Message, World, with_topics_of_its_own
 from microbatch.topics import create_topics
 from outside import dead_letters, published
 
@@ -29,24 +28,11 @@ def five(make_world: Callable[..., World]) -> Five:
     made = make_world()
 
     def world(file: str, **settings: str) -> World:
-        pipeline = with_topics_of_its_own(declared(file, **settings), made.pipeline.source.name)
+        pipeline = with_topics_of_its_own(declared(file, **settings), made.pipeline.source.name, PARTITIONS)
         create_topics([pipeline], made.connections)
         return World(pipeline, made.connections)
 
     return world
-
-
-def with_topics_of_its_own(pipeline: Pipeline, prefix: str) -> Pipeline:
-    """The same pipeline, each of whose topics has a prefix."""
-
-    def own(topic: Any) -> Any:
-        if not isinstance(topic, KafkaTopic):
-            return topic
-        return msgspec.structs.replace(topic, name=f"{prefix}-{topic.name}", partitions=PARTITIONS)
-
-    outputs = [msgspec.structs.replace(output, to=[own(sink) for sink in output.to]) for output in pipeline.outputs]
-    changes = {"source": own(pipeline.source), "dead_letters": own(pipeline.dead_letter_topic), "outputs": outputs}
-    return msgspec.structs.replace(pipeline, **changes)
 
 
 def at(seconds: float) -> datetime:

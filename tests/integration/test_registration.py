@@ -415,7 +415,7 @@ def test_a_broker_that_does_not_answer_is_one_line(world: World, capfd: pytest.C
     text = str(caught.value)
     assert time.monotonic() - started_s < 15
     assert text.startswith(f"Kafka at {at} does not answer (")
-    assert text.endswith("or correct bootstrap.servers of the Kafka connection")
+    assert text.endswith("or correct bootstrap.servers and the security settings of the Kafka connection")
     assert "\n" not in text
     assert capfd.readouterr().err == ""
 

@@ -19,6 +19,7 @@ MODULES = {
     "redo": {"redoing.py"},
     "publish": {"publish.py", "merging.py", "sending.py"},
     "rename": {"renaming.py"},
+    "recover": {"recovering.py"},
 }
 
 

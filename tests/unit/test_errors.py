@@ -88,20 +88,23 @@ def test_all_errors_stand_in_one_module() -> None:
 
 
 def test_a_text_says_object_value_and_remedy() -> None:
-    error = errors.OffsetsLostError(topic="sales-usd", partition=3, start=1200, last=4711, low_watermark=4712)
+    error = errors.OffsetsLostError(
+        pipeline="sales", topic="sales-usd", partition=3, start=1200, last=4711, low_watermark=4712
+    )
 
     assert str(error) == (
-        "sales-usd[3]: offsets 1200..4711 were deleted before they were read (low watermark 4712); "
-        "raise retention.ms, and restore them or start the pipeline under another name"
+        "sales-usd[3]: offsets 1200..4711 were deleted before they were read (low watermark 4712); nothing was "
+        "counted. `microbatch accept-loss sales` goes on without them, on record; raise retention.ms of the topic, so "
+        "that it does not happen again"
     )
 
 
 def test_facts_are_kept_as_they_were() -> None:
     topic_id = UUID("6f1c6f2e-0000-4000-8000-000000000001")
-    error = errors.TopicRecreatedError(topic="t", found=topic_id, registered="none")
+    error = errors.TopicRecreatedError(pipeline="p", topic="t", found=topic_id, registered="none")
     again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
 
-    assert again.facts == {"topic": "t", "found": topic_id, "registered": "none"}
+    assert again.facts == {"pipeline": "p", "topic": "t", "found": topic_id, "registered": "none"}
 
 
 def test_braces_in_a_value_are_shown_as_they_are() -> None:

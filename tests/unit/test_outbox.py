@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from microbatch import outbox
 from microbatch.columntypes import Column
 from microbatch.computing import Row
 from microbatch.decoding import Message, Reject
@@ -22,7 +23,9 @@ from microbatch.outbox import (
     encode_segment,
     lot_end,
     pair_message,
+    redriven_message,
     result_message,
+    segments,
     stream_message,
 )
 from microbatch.pairing import Pair
@@ -238,3 +241,59 @@ def test_lots(messages: int, bytes_: int, last: int) -> None:
     waiting = [Size(7, 2, 10), Size(8, 2, 15), Size(9, 1, 5)]
 
     assert lot_end(waiting, messages, bytes_) == last
+
+
+# -- redriven messages, and segments of whatever comes -------------------------------------------------------------
+
+
+REDRIVEN_BEFORE = Message(
+    *(3, 7, 60_000, b"k", b"v"),
+    headers=(
+        ("trace", b"1"),
+        ("microbatch.redriven", b"sales-usd[3]@2"),
+        ("microbatch.pipeline", b"another"),
+        ("microbatch.cursor", b"{}"),
+    ),
+)
+
+
+def test_a_redriven_message_has_its_own_headers_and_says_where_it_was() -> None:
+    letter = dead_letter(ORIGIN, "dlq", Reject(REDRIVEN_BEFORE, "bad"))
+    back = Message(3, 7, 60_000, letter.key, letter.value, letter.headers)
+
+    assert redriven_message("sales", "sales-usd", 4, back) == OutMessage(
+        topic="sales-usd",
+        partition=3,
+        key=b"k",
+        value=b"v",
+        timestamp_ms=60_000,
+        headers=(("trace", b"1"), ("microbatch.redriven", b"sales-usd[3]@7"), ("microbatch.pipeline", b"sales")),
+    )
+
+
+def test_a_dead_letter_repeats_none_of_our_headers_of_an_earlier_life() -> None:
+    letter = dead_letter(ORIGIN, "dlq", Reject(REDRIVEN_BEFORE, "bad"))
+
+    assert letter.headers[:2] == (("trace", b"1"), ("microbatch.redriven", b"sales-usd[3]@2"))
+    names = [name for name, _ in letter.headers]
+    assert sorted(names) == sorted(set(names))
+    assert dict(letter.headers)["microbatch.pipeline"] == b"sales"
+    assert "microbatch.cursor" not in names
+
+
+def test_of_a_partition_that_is_no_more_any_other_will_do() -> None:
+    assert redriven_message("sales", "sales-usd", 3, REDRIVEN_BEFORE).partition is None
+
+
+@given(st.lists(messages, max_size=12), st.integers(1, 5), st.integers(1, 400))
+def test_segments_hold_all_messages_in_their_order_and_no_more_than_fit(
+    given_messages: list[OutMessage], most: int, size: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outbox, "SEGMENT_MESSAGES", most)
+        patch.setattr(outbox, "SEGMENT_BYTES", size)
+        found = list(segments(given_messages))
+
+    assert [message for some in found for message in some] == given_messages
+    assert all(0 < len(some) <= most for some in found)
+    assert all(sum(message.size for message in some[:-1]) < size for some in found)

@@ -14,8 +14,9 @@ from recount.definition import Definition, parse
 from recount.errors import UncountableError
 from recount.kafka import Ends, Header, Message
 from recount.ledger import Range
+from recount.moment import Source
 from recount.partitioner import partition_of
-from recount.picture import Picture, Sink, Source
+from recount.picture import Picture, Sink
 from recount.report import Finding, Report
 from recount.story import judge
 from recount.tables import Revision, WindowTables

@@ -74,7 +74,8 @@ def tables() -> StreamTables:
 
 def picture(topic: tuple[Message, ...] | None = None, letters: tuple[Message, ...] = LETTERS, **ledger: Any) -> Picture:
     topics = {"rows-out": sent() if topic is None else topic, "in-dlq": letters}
-    return made(PLAIN, [FIRST, SECOND], topics, **({"stream": tables(), "rejects": REJECTS} | ledger))
+    facts: dict[str, Any] = {"stream": tables(), "rejects": REJECTS} | ledger
+    return made(PLAIN, [FIRST, SECOND], topics, **facts)
 
 
 def finds(found: Report, name: str, text: str) -> bool:

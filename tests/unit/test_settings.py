@@ -1,11 +1,14 @@
-"""Settings of a pipeline's file."""
+"""Settings of a pipeline's file, and of the connections."""
 
 import pickle
+import traceback
 
 import pytest
 
 from microbatch import setting
-from microbatch.errors import SettingWrongError, TerminalError
+from microbatch.errors import ConnectionStringError, KafkaSettingsError, SettingWrongError, TerminalError
+from microbatch.postgres import connect
+from microbatch.settings import kafka_settings
 
 NAME = "PIPELINE_SETTING"
 
@@ -113,3 +116,53 @@ def test_the_default_is_not_handed_out_to_be_changed(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv(NAME, "a,b")
 
     assert setting(NAME, ["a", "b"]) is not setting(NAME, ["a", "b"])
+
+
+# -- how to reach Kafka ------------------------------------------------------------------------------------------
+
+
+def test_kafkas_settings_are_an_address_and_what_the_variable_adds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "KAFKA_SETTINGS", '{"security.protocol": "SSL", "enable.x": true, "n": 3, "bootstrap.servers": "b"}'
+    )
+
+    assert kafka_settings("a:1") == {
+        "security.protocol": "SSL",
+        "enable.x": "true",
+        "n": "3",
+        "bootstrap.servers": "a:1",
+    }
+
+
+@pytest.mark.parametrize("text", ["", "  ", "{}"])
+def test_without_settings_there_is_the_address(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("KAFKA_SETTINGS", text)
+
+    assert kafka_settings("a:1") == {"bootstrap.servers": "a:1"}
+
+
+@pytest.mark.parametrize(
+    "text", ["secret-1", '"secret-1"', '["secret-1"]', '{"sasl.password": ["secret-1"]}', "{secret-1}"]
+)
+def test_settings_that_cannot_be_read_are_told_without_what_they_say(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("KAFKA_SETTINGS", text)
+
+    with pytest.raises(KafkaSettingsError, match="KAFKA_SETTINGS is no JSON object") as caught:
+        kafka_settings("a:1")
+
+    assert "secret-1" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    "dsn", ["host=a password=secret-1 secret-2", "postgresql://u:secret-1@h:p:5/?secret-2", "secret-1"]
+)
+def test_a_connection_string_that_cannot_be_read_is_told_without_what_it_says(dsn: str) -> None:
+    with (
+        pytest.raises(ConnectionStringError, match="cannot be read; write it as postgresql://") as caught,
+        connect(dsn, "t"),
+    ):
+        pass
+
+    assert "secret-" not in "".join(traceback.format_exception(caught.value))

@@ -15,6 +15,8 @@ create database airflow owner airflow;
 create database warehouse owner microbatch;
 revoke all on database airflow from public;
 revoke all on database warehouse from public;
+revoke all on database postgres from public;
+revoke all on database template1 from public;
 grant connect on database warehouse to reader;
 \connect warehouse
 revoke all on schema public from public;

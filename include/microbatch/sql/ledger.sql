@@ -132,7 +132,9 @@ select
     covered_until,
     caught_up_to
 from microbatch.partition_progress
-where pipeline_id = %(pipeline_id)s
+where
+    pipeline_id = %(pipeline_id)s
+    and retired_by is null
 order by partition;
 
 -- name: lock_definition_shared
@@ -214,7 +216,7 @@ order by
     partition;
 
 -- name: covering
--- The batches of which a range meets one of these, oldest first.
+-- The batches of which a range meets one of these, oldest first; losses have nothing that could be redone.
 select distinct
     b.batch_id,
     b.shard
@@ -227,6 +229,7 @@ join microbatch.offset_range as r
         and r.partition = wanted.partition
         and r.offsets && int8range(wanted.start_offset, greatest(wanted.start_offset, wanted.end_offset))
 join microbatch.batch as b using (batch_id)
+where b.kind <> 'loss'
 order by b.batch_id;
 
 -- name: highest_covered
@@ -338,7 +341,8 @@ select
     partition,
     lower(offsets) as start_offset,
     upper(offsets) as end_offset,
-    messages
+    messages,
+    topic_id
 from microbatch.offset_range
 where batch_id = %(batch_id)s
 order by
@@ -368,6 +372,20 @@ where batch_id = %(batch_id)s
 returning
     partition,
     "offset";
+
+-- name: redriven_of_batch
+select
+    r.partition,
+    r."offset",
+    r.reason
+from microbatch.reject as r
+join microbatch.redriven as d
+    on
+        d.pipeline_id = r.pipeline_id
+        and d.topic_id = r.topic_id
+        and d.partition = r.partition
+        and d."offset" = r."offset"
+where r.batch_id = %(batch_id)s;
 
 -- name: reject_again
 update microbatch.reject as r
@@ -468,9 +486,17 @@ where
     );
 
 -- name: insert_failure
-insert into microbatch.failure (pipeline_id, shard, dag_id, run_id, ranges, messages, rejected, error)
+insert into microbatch.failure (pipeline_id, shard, dag_id, run_id, topic_id, ranges, messages, rejected, error)
 values (
-    %(pipeline_id)s, %(shard)s, %(dag_id)s, %(run_id)s, %(ranges)s, %(messages)s, %(rejected)s, %(error)s
+    %(pipeline_id)s,
+    %(shard)s,
+    %(dag_id)s,
+    %(run_id)s,
+    %(topic_id)s,
+    %(ranges)s,
+    %(messages)s,
+    %(rejected)s,
+    %(error)s
 );
 
 -- name: run_completed
@@ -487,3 +513,31 @@ where
 insert into microbatch.run (pipeline_id, dag_id, run_id, shard, clear_number, behind)
 values (%(pipeline_id)s, %(dag_id)s, %(run_id)s, %(shard)s, %(clear_number)s, %(behind)s)
 on conflict do nothing;
+
+-- name: accepted_rejects
+-- Offsets of some ranges whose rejects a person has accepted.
+select
+    a.partition,
+    lower(a.offsets) as start_offset,
+    upper(a.offsets) as end_offset
+from unnest(%(partitions)s::int[], %(start_offsets)s::bigint[], %(end_offsets)s::bigint[])
+    as wanted (partition, start_offset, end_offset)
+join microbatch.accepted_rejects as a
+    on
+        a.pipeline_id = %(pipeline_id)s
+        and a.topic_id = %(topic_id)s
+        and a.partition = wanted.partition
+        and a.offsets && int8range(wanted.start_offset, wanted.end_offset);
+
+-- name: already_sent
+-- What of a range's messages is on a topic already, sent by a ledger that this one stands for.
+select
+    topic,
+    "offset"
+from microbatch.already_sent
+where
+    pipeline_id = %(pipeline_id)s
+    and topic_id = %(topic_id)s
+    and partition = %(partition)s
+    and "offset" >= %(start_offset)s
+    and "offset" < %(end_offset)s;

@@ -1,7 +1,7 @@
 -- Named queries over the outbox: numbering, intending, marking.
 
 -- name: closing
--- What merge may close: the least caught_up_to over all partitions; one without a value blocks.
+-- What merge may close: the least caught_up_to over all partitions that are read; one without a value blocks.
 select
     p.closed_until as closed_before,
     case
@@ -9,7 +9,10 @@ select
         else greatest(p.closed_until, min(g.caught_up_to))
     end as closed_until
 from microbatch.pipeline as p
-left join microbatch.partition_progress as g using (pipeline_id)
+left join microbatch.partition_progress as g
+    on
+        g.pipeline_id = p.pipeline_id
+        and g.retired_by is null
 where p.pipeline_id = %(pipeline_id)s
 group by p.pipeline_id;
 
@@ -65,13 +68,19 @@ insert into microbatch.outbox_segment (pipeline_id, merge_id, messages, payload)
 values (%(pipeline_id)s, %(merge_id)s, %(messages)s, %(payload)s);
 
 -- name: number_segments
--- Each segment gets its place, results after what batches left. A segment with a gap below it waits, so
--- that a partition's order is kept; segments and gaps are read in one snapshot, so in one statement.
+-- Each segment gets its place: what batches left, then results, then what was redriven. A batch's segment with a gap
+-- below it waits, so that a partition's order is kept (no gap of a retired log is ever filled); segments and gaps are read in one snapshot, so in one statement.
 with ready as (
     select
         s.segment_id,
         row_number() over (
-            order by s.merge_id nulls first, s.partition, s.start_offset, s.segment_id
+            order by
+                s.decision_id nulls first,
+                s.merge_id nulls first,
+                g.retired_by nulls last,
+                s.partition,
+                s.start_offset,
+                s.segment_id
         ) as place
     from microbatch.outbox_segment as s
     left join microbatch.partition_progress as g
@@ -82,7 +91,7 @@ with ready as (
     where
         s.pipeline_id = %(pipeline_id)s
         and s.number is null
-        and (s.merge_id is not null or s.start_offset < g.covered_until)
+        and (s.batch_id is null or s.start_offset < g.covered_until or g.retired_by is not null)
 ),
 
 numbered as (
@@ -100,6 +109,26 @@ where
     pipeline_id = %(pipeline_id)s
     and exists (select from numbered);
 
+-- name: redriven
+-- Whether dead letters were ever sent to the source again; and of those that are not marked as sent, where the source
+-- ended when that was decided.
+select
+    exists (
+        select
+        from microbatch.decision
+        where
+            pipeline_id = %(pipeline_id)s
+            and kind = 'redrive'
+    ) as has_redriven,
+    (
+        select d.details -> 'source_ends'
+        from microbatch.outbox_segment as s
+        join microbatch.decision as d using (decision_id)
+        where s.pipeline_id = %(pipeline_id)s
+        order by s.decision_id
+        limit 1
+    ) as source_ends;
+
 -- name: publisher
 select
     cursor,
@@ -108,10 +137,30 @@ select
 from microbatch.publisher
 where pipeline_id = %(pipeline_id)s;
 
--- name: former_names
-select former_names
-from microbatch.pipeline
-where pipeline_id = %(pipeline_id)s;
+-- name: former
+-- Names that it had; of other ledgers, up to which publication it has adopted their messages; ledgers of others here.
+select
+    p.former_names,
+    (
+        select coalesce(jsonb_object_agg(adopted.ledger, adopted.publication), '{}')
+        from (
+            select
+                d.details ->> 'ledger' as ledger,
+                max((d.details ->> 'publication')::bigint) as publication
+            from microbatch.decision as d
+            where
+                d.pipeline_id = p.pipeline_id
+                and d.details ->> 'ledger' = any(p.former_ledgers::text[])
+            group by d.details ->> 'ledger'
+        ) as adopted
+    ) as former_ledgers,
+    array(
+        select other.ledger::text
+        from microbatch.pipeline as other
+        where other.pipeline_id <> p.pipeline_id
+    ) as neighbours
+from microbatch.pipeline as p
+where p.pipeline_id = %(pipeline_id)s;
 
 -- name: positions
 -- The contiguous covered end of each partition: what the group's committed offsets say.
@@ -119,7 +168,9 @@ select
     partition,
     covered_until
 from microbatch.partition_progress
-where pipeline_id = %(pipeline_id)s
+where
+    pipeline_id = %(pipeline_id)s
+    and retired_by is null
 order by partition;
 
 -- name: waiting_publications

@@ -193,6 +193,38 @@ superseded as (
         and h.revision = t.revision - 1
 ),
 
+-- What was adopted from the topic names the batches that have its input, as they come, if they give the same numbers.
+named as (
+    update {history} as h
+    set batches = t.batches
+    from judged as t
+    join {result} as r using ({key})
+    where
+        exists (
+            select
+            from microbatch.decision
+            where
+                pipeline_id = %(pipeline_id)s
+                and kind = 'recover'
+        )
+        and ({h_key}) = ({t_key})
+        and h.revision = r.revision
+        and h.batches is distinct from t.batches
+        and t.batches is not null
+        and not exists (
+            select
+            from changed as c
+            where ({c_key}) = ({t_key})
+        )
+        and exists (
+            select
+            from microbatch.merge as m
+            where
+                m.merge_id = h.merge_id
+                and m.decision_id is not null
+        )
+),
+
 recorded as (
     insert into {history} (
         {key}, window_end, {measures}, is_final, revision, retracted, batches, merge_id, valid_from

@@ -1,14 +1,20 @@
 """What can happen to what Kafka knows of our sending: the cursor, the output topics, their limits."""
 
+import msgspec
 import pytest
 
+from child import IMPATIENT
 from fix_child import Children, check
 from fix_late import MESSAGES, RESULTS
 from fix_others import cursor, delete_offsets, delete_topic, limit_messages, overwrite_cursor, sent
-from fix_pipeline import Message, World, new_database
+from fix_pipeline import Message, World, new_database, sale
 from fix_stack import Stack
+from microbatch import KafkaTopic, PostgresTable
 from microbatch.errors import CursorUnexplainedError, MessagesRefusedError
+from microbatch.outbox import PIPELINE
 from microbatch.settings import Connections
+from microbatch.settling import TAIL_OFFSETS
+from outside import dead_letters, published
 
 
 def test_deleted_group_offsets_are_explained_by_the_newest_message(late: World) -> None:
@@ -33,6 +39,44 @@ def test_group_offsets_deleted_while_an_intent_is_open_are_explained_too(
 
     assert bool(outcome.sent) is (point != "publish.after_kafka_commit")
     assert check(late).messages == MESSAGES
+
+
+def test_a_lost_cursor_is_explained_by_a_dead_letter_above_which_others_have_written_much(
+    world: World, children: Children
+) -> None:
+    world.send(sale("ada", 3))
+    world.run(0)
+    world.send(b"junk")
+    run = world.run_of(1, "killed")
+    assert children.start(world, run, crash="publish.after_kafka_commit").died_by_kill()
+    assert children.start(world, run, crash="publish.after_fence").died_by_kill()
+    delete_offsets(world)
+    shared = msgspec.structs.replace(world.pipeline.source, name=world.pipeline.dead_letter_topic.name)
+    letters = world.replace(source=shared)
+    letters.send(*[Message(b"theirs", headers=((PIPELINE, b"somebody else"),))] * (2 * TAIL_OFFSETS))
+
+    assert children.succeed(world, run).sent == 0
+
+    check(world)
+
+
+def test_the_letters_of_another_deployment_do_not_stop_one_that_has_lost_its_cursor(world: World) -> None:
+    """Both have the same source, and with it the same dead-letter topic."""
+    sinks = [PostgresTable("its_sales"), KafkaTopic(f"{world.pipeline.source.name}-its")]
+    neighbour = World(
+        msgspec.structs.replace(world.pipeline, outputs=[msgspec.structs.replace(world.pipeline.outputs[0], to=sinks)]),
+        msgspec.structs.replace(world.connections, deployment=f"{world.connections.deployment}-too"),
+    )
+    world.send(b"junk", sale("ada", 3))
+    world.run(0)
+    neighbour.run(0)
+    delete_offsets(world)
+    world.send(sale("ada", 4))
+
+    world.run(1)
+
+    assert world.results() == [(0, "ada", 7, 2, True, 2)]
+    check(world)
 
 
 @pytest.mark.parametrize("metadata", ["", "somebody was here", '{"ledger": "x", "publication": 1}'])
@@ -129,6 +173,26 @@ def test_an_output_topic_that_is_missing_loses_nothing(late: World) -> None:
 
     assert late.results() == RESULTS
     assert late.rows("select intent from microbatch.publisher") == [(None,)]
+
+
+def test_an_output_topic_that_goes_missing_while_it_is_written_keeps_its_messages_waiting(
+    late: World, children: Children
+) -> None:
+    """The run fails for now, results are in Postgres, and the next run makes the topic and sends what waited."""
+    output = late.pipeline.outputs[0].topic
+    assert output is not None
+    child = children.start(late, late.run_of(1, "hit"), crash="publish.after_intent:stop", constants=IMPATIENT)
+    child.wait_until_stopped()
+    delete_topic(late, output.name)
+
+    child.go_on()
+
+    assert child.outcome().is_transient, child.outcome()
+    assert late.results() == RESULTS
+    assert children.retry(late, late.run_of(1, "hit")).sent == len(RESULTS) + 2
+    late_ones = [(row[1], row[5]) for row in RESULTS]
+    assert sorted((m["seller_id"], m["revision"]) for m in published(late)) == sorted(late_ones)
+    assert len(dead_letters(late)) == 3
 
 
 def test_a_run_over_what_is_covered_sends_nothing(late: World) -> None:

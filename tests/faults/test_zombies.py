@@ -5,8 +5,7 @@ same time and judged one after the other, for most of each is waiting.
 """
 
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from concurrent.futures import Future
 from typing import Final
 
 import msgspec
@@ -14,20 +13,15 @@ import pytest
 
 from child import Outcome
 from fix_child import Children, check, sessions, wait_for
-from fix_late import LATE, MESSAGES, RESULTS, begin_late
-from fix_pipeline import World, new_database, new_world
+from fix_late import MESSAGES, OF_A_TASK, RESULTS, at_once, visiting
+from fix_pipeline import World
 from fix_stack import Stack
-from microbatch.crash import CRASH_POINTS, CrashPoint
-from microbatch.runs import Run
+from microbatch.crash import CrashPoint
 
 SHORT: Final[dict[str, float]] = {"postgres.IDLE_IN_TRANSACTION_S": 4, "postgres.IDLE_SESSION_S": 6}
 """For the process that is stopped; long enough for its work on a busy machine."""
 IMPATIENT: Final[dict[str, float]] = {"postgres.LOCK_PATIENCE_S": 1}
 """For the process that waits for its locks."""
-AT_ONCE: Final = 6
-"""Stories that are told at the same time."""
-OF_A_TASK: Final = [point for point in CRASH_POINTS if not point.startswith("rename.")]
-"""Points of Airflow's tasks; test_renaming.py has the others."""
 
 UNLOCKED: Final[tuple[CrashPoint, ...]] = (
     "consume.before_register",
@@ -52,23 +46,9 @@ class Told(msgspec.Struct, frozen=True):
     zombie: Outcome
 
 
-def prepare(world: World, children: Children, point: CrashPoint) -> Run:
-    """Make a run visit the point; returns it."""
-    run = world.run_of(1, "stopped")
-    if point == "publish.before_settled":
-        assert children.start(world, run, crash="publish.after_kafka_commit").died_by_kill()
-    if point == "publish.before_renew":
-        children.succeed(world, run)
-        return world.run_of(2, "idle")
-    if point.startswith("redo."):
-        children.succeed(world, run)
-        return Run("sales", "again", mode="reprocess", interval=world.run_of(0).interval)
-    return run
-
-
 def tell(world: World, children: Children, point: CrashPoint) -> Told:
     """One process is stopped until the server has given it up and another has done the work, and then goes on."""
-    run = prepare(begin_late(world), children, point)
+    run = visiting(world, children, point)
     zombie = children.start(world, run, crash=f"{point}:stop", constants=SHORT)
     zombie.wait_until_stopped()
     other = children.do(world, run, constants=IMPATIENT)
@@ -80,10 +60,8 @@ def tell(world: World, children: Children, point: CrashPoint) -> Told:
 @pytest.fixture(scope="module")
 def stories(stack: Stack, module_children: Children) -> Iterator[dict[CrashPoint, Future[Told]]]:
     """The story of each point, being told."""
-    with ExitStack() as databases, ThreadPoolExecutor(AT_ONCE) as pool:
-        worlds = {p: new_world(stack, databases.enter_context(new_database(stack)), **LATE) for p in OF_A_TASK}
-        yield {point: pool.submit(tell, world, module_children, point) for point, world in worlds.items()}
-        pool.shutdown(cancel_futures=True)
+    with at_once(stack, OF_A_TASK, lambda world, point: tell(world, module_children, point)) as told:
+        yield told
 
 
 @pytest.mark.parametrize("point", OF_A_TASK)

@@ -2,13 +2,14 @@
 
 import re
 from pathlib import Path
+from random import Random
 from typing import Final
 
 import pytest
 
 import microbatch
 from fix_child import Children, check
-from fix_late import MESSAGES, RESULTS
+from fix_late import LATER, MESSAGES, RESULTS
 from fix_pipeline import World, sale
 from microbatch.crash import CRASH_POINTS, CrashPoint
 
@@ -21,7 +22,16 @@ OF_A_REDO: Final[tuple[CrashPoint, ...]] = ("redo.after_lock", "redo.before_comm
 OF_A_RENAME: Final[tuple[CrashPoint, ...]] = ("rename.after_sent", "rename.after_cursor", "rename.after_renamed")
 """`test_renaming.py` kills it there."""
 
-OF_A_RUN: Final = [point for point in CRASH_POINTS if point not in (*ASKS_FOR_MORE, *OF_A_REDO, *OF_A_RENAME)]
+OF_A_RECOVER: Final[tuple[CrashPoint, ...]] = (
+    "recover.after_lock",
+    "recover.before_commit",
+    "recover.after_commit",
+    "recover.after_cursor",
+)
+"""`test_recover.py` kills it there."""
+
+OF_OTHERS: Final = (*ASKS_FOR_MORE, *OF_A_REDO, *OF_A_RENAME, *OF_A_RECOVER)
+OF_A_RUN: Final = [point for point in CRASH_POINTS if point not in OF_OTHERS]
 
 
 @pytest.mark.parametrize("point", OF_A_RUN)
@@ -110,8 +120,34 @@ def test_what_a_killed_consume_has_committed_is_published_and_its_minute_stays_o
     assert check(late).messages == MESSAGES
 
 
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long), pytest.param(3, marks=pytest.mark.long)])
+def test_runs_killed_at_random_moments_one_after_the_other_lose_and_repeat_nothing(
+    late: World, children: Children, seed: int
+) -> None:
+    """Messages come all the time; `make faults` does the same to all five pipelines and to the servers."""
+    chance = Random(seed)  # noqa: S311 - the same moments each time, as far as the machine lets them be
+    kills = 0
+    for number in range(8):
+        child = children.start(late, late.run_of(1, f"run {number // 2}"))
+        late.send(*LATER)
+        child.is_done_within(chance.uniform(0, 1.5))
+        child.kill()
+        kills += child.died_by_kill()
+
+    assert kills > 0
+    children.succeed(late, late.run_of(1, "last"))
+    assert check(late).messages == MESSAGES + 8 * len(LATER)
+
+
+def test_a_run_leaves_no_process_and_no_thread_behind(late: World, children: Children) -> None:
+    outcome = children.succeed(late, late.run_of(1))
+
+    assert outcome.sent > 0
+    assert outcome.left == []
+
+
 def test_every_crash_point_is_visited_in_the_engine_and_here() -> None:
     engine = "\n".join(path.read_text() for path in Path(microbatch.__file__).parent.glob("*.py"))
 
     assert set(re.findall(r'crash_point\("([^"]+)"\)', engine)) == set(CRASH_POINTS)
-    assert {*OF_A_RUN, *ASKS_FOR_MORE, *OF_A_REDO, *OF_A_RENAME} == set(CRASH_POINTS)
+    assert {*OF_A_RUN, *OF_OTHERS} == set(CRASH_POINTS)

@@ -2,7 +2,8 @@
 
 from fix_child import Children, check, wait_for, waiting
 from fix_late import LATER, MESSAGES, RESULTS
-from fix_pipeline import Message, World, sale
+from fix_pipeline import Message, World, interval, sale
+from microbatch.runs import Run
 
 
 def test_the_same_run_executed_twice_at_the_same_time_counts_once(late: World, children: Children) -> None:
@@ -15,12 +16,18 @@ def test_the_same_run_executed_twice_at_the_same_time_counts_once(late: World, c
     assert check(late).messages == MESSAGES
 
 
-def test_four_different_runs_at_the_same_time_count_once(late: World, children: Children) -> None:
-    runs = [late.run_of(1, "scheduled"), late.run_of(1, "again"), late.run_of(None, "manual"), late.run_of(0, "older")]
+def test_a_backfill_a_manual_and_scheduled_runs_at_the_same_time_count_once(late: World, children: Children) -> None:
+    runs = [
+        late.run_of(1, "scheduled"),
+        late.run_of(0, "older"),
+        late.run_of(None, "manual"),
+        Run("sales", "backfill", mode="interval", interval=interval(0)),
+        Run("sales", "redo", mode="reprocess", interval=interval(0)),
+    ]
 
     started = [children.start(late, run) for run in runs]
 
-    assert [child.outcome().error for child in started] == [""] * 4
+    assert [child.outcome().error for child in started] == [""] * 5
     assert [result[:4] for result in late.results()] == [result[:4] for result in RESULTS]
     assert check(late).messages == MESSAGES
 
