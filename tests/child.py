@@ -4,6 +4,7 @@ Children are forked from a server that has imported the engine and never made a 
 milliseconds. `fix_child.py` starts them.
 """
 
+import contextlib
 import logging
 import os
 import resource
@@ -133,9 +134,10 @@ def work(order: Order, answer: Connection) -> None:
 
 def _running() -> set[str]:
     """The threads and child processes of this process, also those of libraries."""
-    threads = {
-        f"thread {path.parent.name}: {path.read_text().strip()}" for path in Path("/proc/self/task").glob("*/comm")
-    }
+    threads = set()
+    for path in Path("/proc/self/task").glob("*/comm"):
+        with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
+            threads.add(f"thread {path.parent.name}: {path.read_text().strip()}")
     return threads | {f"process {child}" for child in psutil.Process().children(recursive=True)}
 
 

@@ -22,6 +22,7 @@ LONGEST: Final = (
     "integration/test_reprocess",
     "integration/test_recount",
     "faults/test_crashes",
+    "faults/test_headline",
     "faults/test_servers",
     "faults/test_zombies",
     "faults/test_answers",

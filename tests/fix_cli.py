@@ -1,5 +1,6 @@
 """The command line over a world, as a person uses it."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -7,8 +8,16 @@ from typer.testing import CliRunner, Result
 
 from fix_pipeline import World
 from microbatch import cli
+from microbatch.errors import MicrobatchError
 
 Command = Callable[..., Result]
+
+
+def advised(error: MicrobatchError) -> list[str]:
+    """The command that an error's text names, in words."""
+    found = re.search(r"`microbatch ([^`]+)`", str(error))
+    assert found, str(error)
+    return found.group(1).split()
 
 
 @pytest.fixture

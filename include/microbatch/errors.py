@@ -215,7 +215,10 @@ class SettingWrongError(TerminalError):
 class TopicMissingError(TerminalError):
     """A topic that a pipeline reads does not exist."""
 
-    message = "topic {topic!r} does not exist on {bootstrap}; create it, or correct the source of pipeline {pipeline!r}"
+    message = (
+        "pipeline {pipeline!r}: its source {topic!r} does not exist on {bootstrap}; correct the source, or create it: "
+        "`microbatch kafka topics --create --topic {topic}`"
+    )
 
 
 class TopicNotCreatedError(TransientError):
@@ -244,7 +247,7 @@ class DefinitionChangedError(TerminalError):
 
     message = (
         "pipeline {pipeline!r} is registered with another definition ({registered}, now {declared}); "
-        "what differs: {difference}. Give the changed pipeline another name, or rebuild it"
+        "what differs: {difference}. Undo that, or give the changed pipeline another name and sinks of its own"
     )
 
 
@@ -262,7 +265,7 @@ class SinkOwnedError(TerminalError):
 
     message = (
         "pipeline {pipeline!r}: the {kind} {name!r} belongs to pipeline {owner!r}; choose another name. "
-        "If that is how this pipeline was called before, `microbatch rename` keeps its ledger"
+        "If that is how this pipeline was called before, `microbatch rename OLD {pipeline}` keeps its ledger"
     )
 
 
@@ -293,7 +296,7 @@ class PairsChangedError(TerminalError):
 
     message = (
         "pipeline {pipeline!r}: batch {batch} would have other events to pair than when it was booked, and later pairs "
-        "depend on them; nothing was changed. Rebuild the pipeline"
+        "depend on them; nothing was changed. Pairs stay as they were published: redo an interval without this batch"
     )
 
 
@@ -430,7 +433,7 @@ class MessagesRefusedError(TerminalError):
 
     message = (
         "pipeline {pipeline!r}: {count} messages were refused by the broker and set aside in "
-        "microbatch.set_aside, the rest was sent. First: {first}"
+        "microbatch.set_aside, the rest was sent. First: {first}. Raise max.message.bytes of the topic"
     )
 
 

@@ -26,7 +26,7 @@ BATCH: Final = "microbatch.batch"
 # Of a dead letter that was sent to its topic again: where the message was that it repeats, as `sales-usd[3]@4711`.
 REDRIVEN: Final = "microbatch.redriven"
 
-# What a dead letter gets, and a redriven one has had: what came with these names is of an earlier life.
+# What a dead letter gets, and does not take along when it goes back.
 _OF_LETTERS: Final = frozenset((REASON, TOPIC, PARTITION, OFFSET, PIPELINE, BATCH, CURSOR))
 
 
@@ -157,8 +157,7 @@ def dead_letter(origin: Origin, topic: str, reject: Reject) -> OutMessage:
     """The message of a reject: key, value, headers and timestamp as they came, and where from and why."""
     at = reject.message
     letter = origin.message(topic, at.partition, at.offset, at.timestamp_ms, at.key, at.value)
-    kept = (header for header in at.headers if header[0] not in _OF_LETTERS)
-    return msgspec.structs.replace(letter, headers=(*kept, (REASON, reject.reason.encode()), *letter.headers))
+    return msgspec.structs.replace(letter, headers=(*at.headers, (REASON, reject.reason.encode()), *letter.headers))
 
 
 def place_of(topic: str, headers: Iterable[Header]) -> tuple[str, int, int] | None:

@@ -93,9 +93,8 @@ def _differences(picture: Picture, reject: Reject, letter: Message) -> list[str]
     source = reject.message
     wrong = origins.source_differences(source, letter, ("key", "value"))
     kept, added = letter.headers[: -len(_HEADERS)], letter.headers[-len(_HEADERS) :]
-    should = tuple(header for header in source.headers if header[0] not in _HEADERS)
-    if kept != should:
-        wrong.append(f"headers {kept!r:.120}, the source has {should!r:.120}")
+    if kept != source.headers:
+        wrong.append(f"headers {kept!r:.120}, the source has {source.headers!r:.120}")
     if tuple(name for name, _ in added) != _HEADERS:
         wrong.append(f"our headers are {', '.join(name for name, _ in added)}")
     return wrong + _origin_differences(picture, reject, letter)

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import pty
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,20 +10,13 @@ from pathlib import Path
 import pytest
 
 from fix_child import check
-from fix_cli import Command
+from fix_cli import Command, advised
 from fix_others import delete_messages
 from fix_pipeline import Message, World, interval, sale
-from microbatch.errors import MicrobatchError, OffsetsLostError, TooManyRejectedError
+from microbatch.errors import OffsetsLostError, TooManyRejectedError
 from microbatch.runs import Run
 
 WHY = ("--yes", "--reason", "we know of it")
-
-
-def advised(error: MicrobatchError) -> list[str]:
-    """The command that an error's text names, in words."""
-    found = re.search(r"`microbatch ([^`]+)`", str(error))
-    assert found, str(error)
-    return found.group(1).split()
 
 
 def decisions(world: World) -> list[tuple[str, str, bool]]:

@@ -112,7 +112,7 @@ def test_any_other_change_is_refused_with_two_ways_out(world: World, change: dic
         register(with_output(world, **change))
 
     assert differs in str(caught.value)
-    assert str(caught.value).endswith("Give the changed pipeline another name, or rebuild it")
+    assert str(caught.value).endswith("Undo that, or give the changed pipeline another name and sinks of its own")
     assert world.rows("select definition_hash from microbatch.pipeline") == [(before.definition_hash,)]
     assert register(world) == before
 

@@ -114,6 +114,8 @@ insert into aggregated_sales_history (
 )
 select window_start, window_end, seller_id, amount_usd, sales, true, 1, false, '{1}', 1, updated_at
 from aggregated_sales;
+insert into microbatch.merge (pipeline_id, closed_until, complete_from, merged_at)
+select %(pipeline_id)s, %(now)s, '-infinity', %(now)s from generate_series(1, %(batches)s::int / 10);
 insert into microbatch.touched (pipeline_id, output, batch_id, window_start)
 select %(pipeline_id)s, 'public.aggregated_sales', %(batches)s - k, %(now)s - interval '30 minutes'
 from generate_series(0, 2) as k;
@@ -215,7 +217,7 @@ CLAIM = [
     ("ledger", "uncovered", 20, 200),
     ("ledger", "advance_progress", 20, 200),
     ("ledger", "count_range", 20, 50),
-    ("ledger", "finish_batch", 1, 50),
+    ("ledger", "finish_batch", 1, 60),
     ("ledger", "run_completed", 5, 50),
     ("ledger", "update_complete_from", 20, 50),
 ]

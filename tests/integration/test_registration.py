@@ -294,7 +294,7 @@ def test_a_changed_definition_is_refused_and_the_difference_is_named(world: Worl
     text = str(caught.value)
     assert text.startswith("pipeline 'sales' is registered with another definition (")
     assert "size_s" in text
-    assert text.endswith("Give the changed pipeline another name, or rebuild it")
+    assert text.endswith("Undo that, or give the changed pipeline another name and sinks of its own")
 
 
 def test_a_change_of_a_single_value_is_named_with_both(world: World) -> None:
@@ -318,7 +318,9 @@ def test_what_only_says_how_work_is_cut_may_change(world: World) -> None:
 def test_an_unknown_source_topic_is_named_and_nothing_is_made(world: World) -> None:
     unknown = world.replace(source=msgspec.structs.replace(world.pipeline.source, name="never-made"))
 
-    with pytest.raises(TopicMissingError, match=r"topic 'never-made' does not exist on .*; create it, or correct"):
+    with pytest.raises(
+        TopicMissingError, match=r"its source 'never-made' does not exist on .*; correct the source, or create"
+    ):
         register(unknown)
 
     assert world.rows("select to_regclass('microbatch.pipeline'), to_regclass('aggregated_sales')") == [(None, None)]

@@ -165,7 +165,7 @@ def test_a_terminal_error_fails_the_task_without_a_retry_and_with_its_text() -> 
     missing = TopicMissingError(topic="parcels-raw", bootstrap="kafka:9092", pipeline="parcels")
 
     with (
-        pytest.raises(AirflowFailException, match="topic 'parcels-raw' does not exist on kafka:9092"),
+        pytest.raises(AirflowFailException, match="its source 'parcels-raw' does not exist on kafka:9092"),
         airflow.task_manners(),
     ):
         raise missing

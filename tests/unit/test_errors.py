@@ -4,7 +4,7 @@ import pickle
 import re
 import string
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import pytest
@@ -23,6 +23,62 @@ ALL = [
     for kind in subclasses(MicrobatchError)
     if kind.__module__.partition(".")[0] == "microbatch" and kind not in MARKERS
 ]
+ENDED_BY: Final = {
+    errors.CursorUnexplainedError: "recover",
+    errors.OtherClusterError: "recover",
+    errors.TopicRecreatedError: "recover",
+    errors.TopicTruncatedError: "recover",
+    errors.OffsetsLostError: "accept-loss",
+    errors.TooManyRejectedError: "accept-rejects",
+    errors.SinkOwnedError: "rename OLD",
+    errors.TopicMissingError: "kafka topics --create --topic",
+}
+"""Errors that stop a pipeline until a person decides, and the command that ends them; a test runs it for each."""
+
+CORRECTED: Final = {
+    errors.SchemaTooNewError: "upgrade",
+    errors.SchemaChangedError: "restore the file",
+    errors.DefinitionChangedError: "Undo that",
+    errors.TableExistsError: "choose another name",
+    errors.TransformFailedError: "{remedy}",
+    errors.KafkaRefusedError: "give it the rights",
+    errors.KafkaSettingsError: "correct the extra",
+    errors.ConnectionStringError: "write it as",
+    errors.SettingMissingError: "{remedy}",
+    errors.SettingWrongError: "write it as",
+}
+"""Errors that stop one until a file, a setting or a right is corrected, which no command can do."""
+
+HARMLESS: Final = {
+    errors.OldDefinitionError,
+    errors.PairsChangedError,
+    errors.BatchDeletedError,
+    errors.BatchRetiredError,
+    errors.BatchShrunkError,
+    errors.MessagesRefusedError,
+    errors.RunParamsError,
+    errors.ShardsFailedError,
+}
+"""Errors of one run, or of one redo, after which others go on."""
+
+OF_COMMANDS: Final = {
+    errors.DeclarationError,
+    errors.UnknownFieldError,
+    errors.PipelineNotFoundError,
+    errors.DagFileError,
+    errors.CheckoutNeededError,
+    errors.RenameRefusedError,
+    errors.NewPipelineRefusedError,
+    errors.TopicUnknownError,
+    errors.StatementError,
+    errors.PsqlMissingError,
+    errors.NotRegisteredError,
+    errors.ResultUnknownError,
+    errors.NotDecidedError,
+    errors.RecoverRefusedError,
+}
+"""Errors of a command or a declaration."""
+
 every_error = pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
 
 
@@ -72,6 +128,17 @@ def test_a_terminal_one_says_what_to_do(kind: type[MicrobatchError]) -> None:
     """Its text goes on after the fact: with a remedy, or with what the caller gives as one."""
     if issubclass(kind, TerminalError):
         assert any(mark in kind.message for mark in ("; ", ". ", ": "))
+
+
+@every_error
+def test_one_that_stops_a_pipeline_names_the_command_that_ends_it(kind: type[MicrobatchError]) -> None:
+    """Those of commands and declarations, which no run raises, need none."""
+    if kind in ENDED_BY:
+        assert f"`microbatch {ENDED_BY[kind]} {{" in kind.message
+    elif kind in CORRECTED:
+        assert CORRECTED[kind] in kind.message
+    elif kind not in HARMLESS:
+        assert issubclass(kind, TransientError) or kind in OF_COMMANDS
 
 
 @every_error

@@ -216,13 +216,11 @@ named as (
             from changed as c
             where ({c_key}) = ({t_key})
         )
-        and exists (
-            select
+        and (
+            select m.decision_id
             from microbatch.merge as m
-            where
-                m.merge_id = h.merge_id
-                and m.decision_id is not null
-        )
+            where m.merge_id = h.merge_id
+        ) is not null
 ),
 
 recorded as (
