@@ -42,8 +42,8 @@ def main(words: list[str]) -> int:
     for number, mutation in enumerate(chosen, 1):
         with console.status(f"{number} of {len(chosen)}: without {mutation.name}"):
             verdicts.append(verdict := judge(mutation))
-        console.print(f"{number:>2} of {len(chosen)}  {verdict.seconds:>5.0f} s  without {mutation.name}")
-        console.print(f"              {verdict.by or '[red]no test has noticed[/red]'}")
+        head = f"{number:>2} of {len(chosen)}  {verdict.seconds:>5.0f} s  without {mutation.name}"
+        console.print(f"{head}\n                  {verdict.by or '[red]no test has noticed[/red]'}", soft_wrap=True)
     console.print(_table(verdicts))
     unnoticed = [verdict for verdict in verdicts if not verdict.by]
     console.print(f"{len(verdicts)} protections taken away, {len(unnoticed)} of them unnoticed")

@@ -54,6 +54,9 @@ for update;""",
     """from microbatch.batch
 where batch_id = %(batch_id)s;""",
 )
+_VANISHES: Final = (
+    "tests/integration/test_formats.py::test_a_result_that_vanishes_is_a_tombstone_with_a_revision_and_may_come_back"
+)
 _COMMIT: Final = '        self._connection.execute("commit")\n        self._connection.execute("begin")\n'
 
 MUTATIONS: Final = (
@@ -271,7 +274,7 @@ MUTATIONS: Final = (
                 "            del touched\n",
             ),
         ),
-        ("tests/integration/test_definition_changes.py", "tests/integration/test_reprocess.py"),
+        (_VANISHES, "tests/integration/test_reprocess.py"),
         ("touch_old",),
     ),
     Mutation(
@@ -293,18 +296,12 @@ MUTATIONS: Final = (
     ),
     # -- merge ---------------------------------------------------------------------------------------------------------
     Mutation(
-        "merge reads what may close before it takes what was touched",
+        "merge closes what it has read before it sums, and nothing that could be closed since",
         (
             _edit(
                 "merging.py",
-                """            closing = self._close()
-            crash_point("publish.after_closing")
-            touched = self._take_touched()
-""",
-                """            touched = self._take_touched()
-            crash_point("publish.after_closing")
-            closing = self._close()
-""",
+                '            crash_point("publish.after_totals")\n',
+                '            crash_point("publish.after_totals")\n            self._close()\n',
             ),
         ),
         ("tests/faults/test_merges.py",),
@@ -363,7 +360,7 @@ where pipeline_id = %(pipeline_id)s;""",
                 "",
             ),
         ),
-        ("tests/integration/test_definition_changes.py", "tests/integration/test_reprocess.py"),
+        (_VANISHES, "tests/integration/test_reprocess.py"),
         ("all_keys",),
     ),
     Mutation(
@@ -402,11 +399,7 @@ where pipeline_id = %(pipeline_id)s;""",
                 "            select coalesce(r.revision, 0) + 1\n",
             ),
         ),
-        (
-            "tests/integration/test_definition_changes.py",
-            "tests/integration/test_results.py",
-            "tests/integration/test_reprocess.py",
-        ),
+        (_VANISHES,),
         ("revisions_go_on",),
     ),
     Mutation(
