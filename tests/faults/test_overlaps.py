@@ -1,8 +1,11 @@
 """The same work done twice at the same time, and different runs and layouts at once."""
 
+import pytest
+
 from fix_child import Children, check, wait_for, waiting
 from fix_late import LATER, MESSAGES, RESULTS
 from fix_pipeline import Message, World, interval, sale
+from microbatch.crash import CrashPoint
 from microbatch.runs import Run
 
 
@@ -103,5 +106,22 @@ def test_a_changed_shard_count_after_a_crash_goes_on_where_the_crash_was(late: W
 
     children.succeed(late.replace(shards=3), late.run_of(1, "three"))
 
+    assert late.results() == RESULTS
+    assert check(late).messages == MESSAGES
+
+
+@pytest.mark.parametrize("point", ["consume.after_claim", "consume.inside_copy"])
+def test_a_batch_whose_process_is_stopped_is_rolled_back_and_the_next_in_line_goes_on(
+    late: World, children: Children, point: CrashPoint
+) -> None:
+    """The server ends its transaction; inside COPY, where it does not, whoever waits for the lock does."""
+    stopped = children.start(
+        late, late.run_of(1), crash=f"{point}:stop", constants={"postgres.IDLE_IN_TRANSACTION_S": 4}
+    )
+    stopped.wait_until_stopped()
+
+    children.succeed(late, late.run_of(1), constants={"postgres.LOCK_PATIENCE_S": 1})
+
+    assert stopped.is_stopped()
     assert late.results() == RESULTS
     assert check(late).messages == MESSAGES

@@ -20,7 +20,7 @@ from rich.table import Table
 from mutations.protections import MUTATIONS, Mutation
 
 ROOT: Final = Path(__file__).parents[2]
-COPIED: Final = ("include", "tests", "dags", "pyproject.toml")
+COPIED: Final = ("include", "tests", "dags", "docs", "pyproject.toml")
 TEST_S: Final = 900
 SMOKE: Final = "tests/integration/test_path.py::test_a_closed_minute_has_its_sums_per_seller"
 """Has to pass without any of the protections: an engine that does not work at all proves nothing."""

@@ -54,6 +54,9 @@ for update;""",
     """from microbatch.batch
 where batch_id = %(batch_id)s;""",
 )
+_STOPPED: Final = (
+    "tests/faults/test_overlaps.py::test_a_batch_whose_process_is_stopped_is_rolled_back_and_the_next_in_line_goes_on"
+)
 _VANISHES: Final = (
     "tests/integration/test_formats.py::test_a_result_that_vanishes_is_a_tombstone_with_a_revision_and_may_come_back"
 )
@@ -82,13 +85,13 @@ MUTATIONS: Final = (
     Mutation(
         "idle_in_transaction_session_timeout",
         (_edit("postgres.py", "-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_S}s", ""),),
-        ("tests/faults/test_zombies.py",),
+        (_STOPPED,),
         ("idle_timeout",),
     ),
     Mutation(
         "whoever waits ends a holder that is stopped inside COPY",
         (_edit("postgres.py", 'connection.execute(_LEDGER["terminate_stuck_holders"], stuck)', "pass"),),
-        ("tests/faults/test_zombies.py",),
+        (_STOPPED,),
     ),
     Mutation(
         "catching up reads all that is uncovered, not only what is above the highest covered offset",
