@@ -18,7 +18,7 @@ from microbatch.errors import OpenTransactionError
 from microbatch.publish import publish
 from microbatch.runs import Coverage, Run
 from modes import at, consume_all, of_interval, work
-from outside import open_transaction, wait_for_end
+from outside import dead_letters, open_transaction, wait_for_end
 
 MakeWorld = Callable[..., World]
 MARGIN = timedelta(seconds=60)
@@ -70,6 +70,18 @@ def test_an_interval_beside_a_paused_schedule_leaves_a_gap_that_catching_up_read
     assert consumed[0].messages == 4
     assert world.rows("select * from microbatch.gap") == []
     assert world.results() == [(n, "ada", 2 * 10**n, 2, True, 1) for n in range(3)]
+    check(world)
+
+
+def test_dead_letters_above_a_gap_wait_until_it_is_filled(world: World) -> None:
+    world.send(Message(b"older", at_s=T0), Message(b"newer", at_s=T0 + 60))
+
+    _, published = world.run_as(of_interval(60, 120))
+
+    assert (published.sent, published.waiting) == (0, 1)
+    assert dead_letters(world) == []
+    world.run(2)
+    assert [letter.value for letter in dead_letters(world)] == [b"older", b"newer"]
     check(world)
 
 
