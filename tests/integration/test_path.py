@@ -118,6 +118,25 @@ def test_a_window_is_not_closed_while_a_partition_is_not_caught_up(world: World)
     assert (world.results(), published(world)[-1]["amount_usd"]) == ([(0, "ada", 7, 2, True, 2)], 7)
 
 
+def test_a_window_is_not_closed_while_a_shard_is_a_minute_behind_the_others(make_world: MakeWorld) -> None:
+    world = make_world(shards=2)
+    world.send(sale("ada", 3), Message(sale("bob", 5), 1))
+    world.run(0)
+    world.send(sale("ada", 4, T0 + 60), Message(sale("bob", 6, T0 + 60), 1))
+    run = world.run_of(1, "one shard")
+
+    consume(world.pipeline, 0, run, world.connections)
+    published = publish(world.pipeline, run, world.connections)
+
+    assert published.closed_until == interval(0)[1]
+    assert {minute for minute, *_ in world.results()} == {0}
+    world.run_as(run)
+    assert [result[:5] for result in world.results() if result[0] == 1] == [
+        (1, "ada", 4, 1, True),
+        (1, "bob", 6, 1, True),
+    ]
+
+
 def test_a_window_is_not_closed_while_a_shard_has_not_run(make_world: MakeWorld) -> None:
     world = make_world(partitions=2, shards=2)
     world.send(sale("ada", 3), Message(sale("ada", 4), partition=1))
