@@ -1,5 +1,6 @@
 """What a stack shows to others: files that they may open, addresses that it listens on, texts with its secrets."""
 
+import contextlib
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +20,10 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 def open_to_others(home: Path) -> list[tuple[str, str]]:
     """What in the folder somebody else than its owner may read, write or pass through: path and mode."""
-    found = [(path, path.lstat().st_mode) for path in (home, *home.rglob("*"))]
+    found = []
+    for path in (home, *home.rglob("*")):
+        with contextlib.suppress(FileNotFoundError):  # the database deletes files while we look
+            found.append((path, path.lstat().st_mode))
     return [
         (str(path.relative_to(home)), stat.filemode(mode))
         for path, mode in found

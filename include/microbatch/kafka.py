@@ -160,6 +160,11 @@ class Broker:
         low = self._offsets(topic, wanted, _EARLIEST, IsolationLevel.READ_UNCOMMITTED)
         high = self._offsets(topic, wanted, _LATEST, IsolationLevel.READ_UNCOMMITTED)
         stable = self._offsets(topic, wanted, _LATEST, IsolationLevel.READ_COMMITTED)
+        for partition in wanted:
+            if min(low[partition], high[partition], stable[partition]) < 0:
+                # An end that is not known must not pass for one that is reached.
+                reason = f"it gave no offset of {topic}[{partition}]"
+                raise KafkaUnreachableError(bootstrap=self._connections.bootstrap, reason=reason)
         return {p: Ends(low[p], min(stable[p], high[p]), high[p]) for p in wanted}
 
     def offsets_at(self, topic: str, partitions: Iterable[int], moment: datetime) -> dict[int, int | None]:

@@ -167,9 +167,7 @@ def test_a_table_of_another_pipeline_is_refused_with_its_owner(world: World) -> 
     register(world)
     second = with_output(other(world), to=[PostgresTable("aggregated_sales"), sink(world, "other")])
 
-    owner = (
-        rf"belongs to pipeline '{world.connections.deployment}\.sales'; choose another name\. .* `microbatch rename`"
-    )
+    owner = rf"belongs to pipeline '{world.connections.deployment}\.sales'; choose another name\. .* `microbatch rename OLD other`"
     with pytest.raises(SinkOwnedError, match=rf"pipeline 'other': the table 'public\.aggregated_sales' {owner}"):
         register(second)
 
@@ -301,7 +299,7 @@ def test_a_change_of_a_single_value_is_named_with_both(world: World) -> None:
     register(world)
 
     with pytest.raises(
-        DefinitionChangedError, match=r"what differs: dead_letters: \S+-sales-usd-dlq -> elsewhere\. Give"
+        DefinitionChangedError, match=r"what differs: dead_letters: \S+-sales-usd-dlq -> elsewhere\. Undo"
     ):
         register(world.replace(dead_letters=KafkaTopic("elsewhere")))
 
