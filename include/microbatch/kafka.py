@@ -236,6 +236,7 @@ _NO_ANSWER: Final = (
     KafkaError._TIMED_OUT,
     KafkaError._TRANSPORT,
     KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._DESTROY_BROKER,  # the client has gone over from the address that was asked to another one
     KafkaError._RESOLVE,
     KafkaError.REQUEST_TIMED_OUT,
     # A broker died, or came back just now: its partitions have no leader yet.

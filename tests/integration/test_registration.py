@@ -167,7 +167,9 @@ def test_a_table_of_another_pipeline_is_refused_with_its_owner(world: World) -> 
     register(world)
     second = with_output(other(world), to=[PostgresTable("aggregated_sales"), sink(world, "other")])
 
-    owner = rf"belongs to pipeline '{world.connections.deployment}\.sales'; choose another name\. .* `microbatch rename OLD other`"
+    owner = (
+        rf"belongs to pipeline '{world.connections.deployment}\.sales'; choose another name\. .* `microbatch rename OLD"
+    )
     with pytest.raises(SinkOwnedError, match=rf"pipeline 'other': the table 'public\.aggregated_sales' {owner}"):
         register(second)
 
