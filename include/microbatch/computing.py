@@ -104,7 +104,7 @@ class Computation:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._database.close()
-        self._spill.remove()
+        self._spill.close()
 
     def add(self, messages: list[Message]) -> Chunk:
         """Add a chunk of messages of one range."""

@@ -14,11 +14,12 @@ from microbatch.kafka import Broker, Ends
 from microbatch.known_windows import known_windows
 from microbatch.outbox import Cursor
 from microbatch.postgres import Connection, one_row
-from microbatch.sending import Outlet
+from microbatch.sending import Outlet, whose
 from microbatch.settings import Connections
 from microbatch.settling import Group, Whose
 from microbatch.sql import queries
 
+_LEDGER: Final = queries("ledger")
 _OUTBOX: Final = queries("outbox")
 _RECOVERING: Final = queries("recovering")
 
@@ -148,22 +149,23 @@ def find(
     Raises:
         TopicMissingError: there is no source to look at.
     """
-    facts = {"pipeline_id": pipeline.pipeline_id}
-    former_names, former_ledgers, neighbours = one_row(connection, _OUTBOX["former"], facts)
-    whose = Whose([pipeline.name, *former_names], str(pipeline.ledger), former_ledgers, neighbours)
-    return diagnose(whose, _kept(connection, facts), _seen(connection, pipeline, whose, group, broker, connections))
+    writes = outlet(connection, pipeline)
+    ours = whose(connection, writes)
+    newest = group.newest_of_each(writes.topics, ours.names)
+    kept = _kept(connection, {"pipeline_id": pipeline.pipeline_id})
+    return diagnose(ours, kept, _seen(connection, pipeline, newest, group, broker, connections))
 
 
 def outlet(connection: Connection, pipeline: Known) -> Outlet:
     """What sending has to know of a registered pipeline."""
-    rows = connection.execute(_RECOVERING["topics"], {"pipeline_id": pipeline.pipeline_id}).fetchall()
-    topics = [topic for (topic,) in rows]
+    rows = connection.execute(_LEDGER["sink_partitions"], {"pipeline_id": pipeline.pipeline_id}).fetchall()
+    topics = [topic for topic, _ in rows]
     return Outlet(pipeline.pipeline_id, pipeline.name, pipeline.ledger, pipeline.source_topic, topics)
 
 
-def diagnose(whose: Whose, kept: Kept, seen: Seen) -> Case | None:
+def diagnose(ours: Whose, kept: Kept, seen: Seen) -> Case | None:
     """Which case it is. The log comes first: with another one, positions and ends say nothing."""
-    newest = seen.newest.get(whose.ledger)
+    newest = seen.newest.get(ours.ledger)
     if kept.cluster_id != seen.cluster_id or kept.topic_id != seen.topic_id:
         return NewLog(
             clusters=None if kept.cluster_id == seen.cluster_id else (kept.cluster_id, seen.cluster_id),
@@ -181,19 +183,19 @@ def diagnose(whose: Whose, kept: Kept, seen: Seen) -> Case | None:
     }
     if truncated:
         return Truncated(kept.topic_id, truncated)
-    return _cursor_case(whose, kept, seen)
+    return _cursor_case(ours, kept, seen)
 
 
-def _cursor_case(whose: Whose, kept: Kept, seen: Seen) -> Case | None:
-    known = [Cursor(whose.ledger, number) for number in (kept.marked, kept.intent) if number is not None]
-    newest = seen.newest.get(whose.ledger)
-    others = [ledger for ledger, publication in seen.newest.items() if whose.is_strange(Cursor(ledger, publication))]
-    if seen.cursor in known or (seen.cursor is None and not others and Cursor(whose.ledger, newest or 0) in known):
+def _cursor_case(ours: Whose, kept: Kept, seen: Seen) -> Case | None:
+    known = [Cursor(ours.ledger, number) for number in (kept.marked, kept.intent) if number is not None]
+    newest = seen.newest.get(ours.ledger)
+    others = [ledger for ledger, publication in seen.newest.items() if ours.is_strange(Cursor(ledger, publication))]
+    if seen.cursor in known or (seen.cursor is None and not others and Cursor(ours.ledger, newest or 0) in known):
         return None
     if strange := _strange(others, newest, seen):
         return _ahead(kept, seen, strange, is_ours=False)
-    if max(_publication(seen.cursor, whose.ledger) or 0, newest or 0) > max(kept.marked, kept.intent or 0):
-        return _ahead(kept, seen, whose.ledger, is_ours=True)
+    if max(_publication(seen.cursor, ours.ledger) or 0, newest or 0) > max(kept.marked, kept.intent or 0):
+        return _ahead(kept, seen, ours.ledger, is_ours=True)
     return Overwritten(str(seen.cursor or ""), kept.marked, _sent(kept, newest), newest)
 
 
@@ -253,7 +255,12 @@ def _kept(connection: Connection, facts: dict[str, Any]) -> Kept:
 
 
 def _seen(
-    connection: Connection, pipeline: Known, whose: Whose, group: Group, broker: Broker, connections: Connections
+    connection: Connection,
+    pipeline: Known,
+    newest: dict[str, int],
+    group: Group,
+    broker: Broker,
+    connections: Connections,
 ) -> Seen:
     source = broker.topic(pipeline.source_topic)
     if source is None:
@@ -264,7 +271,7 @@ def _seen(
         ends=broker.ends(pipeline.source_topic, range(source.partitions)),
         cursor=group.cursor(pipeline.source_topic),
         positions=group.positions(pipeline.source_topic, source.partitions),
-        newest=group.newest_of_each(outlet(connection, pipeline).topics, whose.names),
+        newest=newest,
         empty=[
             window.topic
             for window in known_windows(connection, pipeline)

@@ -36,7 +36,7 @@ from microbatch.errors import NotAsShownError
 from microbatch.kafka import Broker
 from microbatch.postgres import Connection, acquire
 from microbatch.retiring import cut_off, refuse_retiring, retire
-from microbatch.sending import Sender
+from microbatch.sending import Sender, whose
 from microbatch.settings import Connections
 from microbatch.settling import group_name, open_group
 from microbatch.sql import queries
@@ -82,14 +82,15 @@ def recover(connection: Connection, pipeline: Known, connections: Connections, s
         # Taken for the session: it outlives this transaction.
         acquire(connection, _LEDGER["lock_publish"], facts, pipeline.pipeline_id)
     crash_point("recover.after_lock")
-    sender, broker = Sender(connection, outlet(connection, pipeline), connections), Broker(connections)
+    writes = outlet(connection, pipeline)
+    sender, broker = Sender(connection, writes, connections), Broker(connections)
     with sender.fenced() as group:
         found = find(connection, pipeline, group, broker, connections)
         if not _is_as_shown(shown, found):
             raise NotAsShownError(pipeline=pipeline.name, command="recover")
         adoption = Adoption(connection, pipeline, connections, shown) if isinstance(shown, Ahead) else None
         if adoption is not None:
-            adoption.read(sender.whose())
+            adoption.read(whose(connection, writes))
         with connection.transaction():
             acquire(connection, _LEDGER["lock_definition"], facts, pipeline.pipeline_id)
             decision_id = record(connection, pipeline.pipeline_id, "recover", _details(shown), why)

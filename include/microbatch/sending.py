@@ -68,6 +68,13 @@ class Outlet(msgspec.Struct, frozen=True):
         return cls(registration.pipeline_id, pipeline.name, registration.ledger, pipeline.source.name, topics)
 
 
+def whose(connection: Connection, outlet: Outlet) -> Whose:
+    """Which messages are a pipeline's own."""
+    facts = {"pipeline_id": outlet.pipeline_id}
+    former_names, former_ledgers, neighbours = one_row(connection, _OUTBOX["former"], facts)
+    return Whose([outlet.name, *former_names], str(outlet.ledger), former_ledgers, neighbours)
+
+
 class Publication(msgspec.Struct, frozen=True):
     """A numbered segment."""
 
@@ -105,13 +112,9 @@ class Sender:
             FencedError, SendFailedError, KafkaUnreachableError: what was not sent is still in the outbox.
         """
         crash_point("publish.before_fence")
-        try:
-            self._producer = self._fence()
-            with open_group(self._name, self._connections, self._broker) as group:
-                self._settle(group)
-                self._send_lots(group)
-        except KafkaException as error:
-            raise self._translated(error) from error
+        with self.fenced() as group:
+            self._settle(group)
+            self._send_lots(group)
 
     def _fence(self, **config: int) -> Producer:
         """A fresh producer: librdkafka must not go on with one whose call timed out."""
@@ -152,14 +155,14 @@ class Sender:
                 raise CursorUnexplainedError(
                     pipeline=self._outlet.name, group=self._name, found=found, known=f"none, or up to {known}"
                 )
-            self._transaction(group, [])
+            self.write_cursor(group)
 
     @contextmanager
     def fenced(self) -> Iterator[Group]:
-        """The group, while nobody else can send: for what has to be found and written there besides sending.
+        """The group, while nobody else can send.
 
         Raises:
-            FencedError, SendFailedError, KafkaUnreachableError: what was not written is as it was.
+            FencedError, SendFailedError, KafkaUnreachableError: what was not written or sent is as it was.
         """
         try:
             self._producer = self._fence()
@@ -186,7 +189,8 @@ class Sender:
                     "%s: group %s has lost its cursor, asking our newest message", self._outlet.name, self._name
                 )
             topics = self._outlet.topics
-            found = group.newest(topics, self.whose(), self._redriven()) or Cursor(ledger, 0)
+            ours = whose(self._connection, self._outlet)
+            found = group.newest(topics, ours, self._redriven()) or Cursor(ledger, 0)
         if intent is not None and found == Cursor(ledger, intent):
             crash_point("publish.before_settled")
             log.info("%s: publications up to %d had been sent", self._outlet.name, intent)
@@ -196,11 +200,6 @@ class Sender:
             raise CursorUnexplainedError(
                 pipeline=self._outlet.name, group=self._name, found=found, known=" or ".join(known)
             )
-
-    def whose(self) -> Whose:
-        """Which messages are this pipeline's."""
-        former_names, former_ledgers, neighbours = one_row(self._connection, _OUTBOX["former"], self._facts)
-        return Whose([self._outlet.name, *former_names], str(self._outlet.ledger), former_ledgers, neighbours)
 
     def _redriven(self) -> dict[str, dict[int, int]]:
         """The source, if dead letters were sent there again: from where on what is perhaps not marked yet may lie."""
@@ -244,7 +243,7 @@ class Sender:
         self.sent -= len(self.refused)
         if not sent_something:
             crash_point("publish.before_renew")
-            self._transaction(group, [])
+            self.write_cursor(group)
 
     def _send_singly(self, group: Group, lot: list[Publication]) -> None:
         """Send a lot of which something was refused, setting aside what the broker does not take.

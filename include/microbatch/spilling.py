@@ -24,7 +24,7 @@ class SpillFolder:
         """Where it is."""
         return Path(self._folder.name)
 
-    def remove(self) -> None:
+    def close(self) -> None:
         """Delete it with all that is in it."""
         self._folder.cleanup()
         self._lock.close()

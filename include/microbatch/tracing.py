@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 from uuid import UUID
 
@@ -25,6 +24,7 @@ from microbatch.pipeline import Pipeline
 from microbatch.ranges import OffsetRange
 from microbatch.reading import open_reader
 from microbatch.settings import Connections
+from microbatch.spilling import SpillFolder
 from microbatch.sql import queries
 from microbatch.stream_tables import StreamTables
 from microbatch.view import view
@@ -92,8 +92,8 @@ class Tracer:
         self.traced = Traced(0, deleted, {})
         first_of_key = self._first_of_key(batch)
         with (
-            TemporaryDirectory(prefix="microbatch-") as spill,
-            closing(connect(memory_limit=MEMORY_LIMIT, temp_directory=spill)) as database,
+            closing(SpillFolder()) as spill,
+            closing(connect(memory_limit=MEMORY_LIMIT, temp_directory=str(spill.path))) as database,
         ):
             decoder, flow = Decoder(self._pipeline), Flow(self._pipeline, batch.batch_time, database)
             contributions = Contributions(database, self._position, self._window, flow.columns, self._view.seen)

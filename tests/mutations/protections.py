@@ -432,7 +432,7 @@ where pipeline_id = %(pipeline_id)s;""",
     ),
     Mutation(
         "settling by the cursor",
-        (_edit("sending.py", "                self._settle(group)\n", ""),),
+        (_edit("sending.py", "            self._settle(group)\n", ""),),
         ("tests/faults/test_crashes.py",),
         ("cursor",),
     ),

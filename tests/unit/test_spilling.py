@@ -28,11 +28,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_folder_is_gone_when_it_is_removed(folder: Path) -> None:
+def test_a_folder_is_gone_when_it_is_closed(folder: Path) -> None:
     spill = SpillFolder()
     (spill.path / "rows").touch()
 
-    spill.remove()
+    spill.close()
 
     assert list(folder.iterdir()) == []
 
@@ -46,10 +46,10 @@ def test_the_folder_of_a_process_that_was_killed_is_removed_by_the_next_and_that
     assert other.stdout is not None
     left = Path(other.stdout.readline().strip())
 
-    SpillFolder().remove()
+    SpillFolder().close()
     assert (left / "rows").exists()
 
     other.kill()
     other.communicate()
-    SpillFolder().remove()
+    SpillFolder().close()
     assert list(folder.glob(f"{PREFIX}*")) == []

@@ -1,14 +1,5 @@
 -- Named queries of `microbatch recover`.
 
--- name: topics
--- That the pipeline writes.
-select name
-from microbatch.sink
-where
-    pipeline_id = %(pipeline_id)s
-    and partitions is not null
-order by name;
-
 -- name: log
 -- The Kafka and the source that are read.
 select
