@@ -182,7 +182,10 @@ def _read_interval(task: Task, interval: tuple[datetime, datetime]) -> ConsumeSu
 
 
 def _reach_back(task: Task, wanted: dict[int, OffsetRange], start: datetime) -> None:
-    """Partitions of which nothing from the interval's start to `first_offset` is uncovered are complete from there."""
+    """Partitions of which nothing from an interval's start to `first_offset` is uncovered are complete from there.
+
+    Intervals are read in any order, and the last of them may not be the one that begins first: each leaves a note.
+    """
     facts = {
         **task.source_facts,
         "partitions": list(wanted),
@@ -190,7 +193,9 @@ def _reach_back(task: Task, wanted: dict[int, OffsetRange], start: datetime) -> 
         "complete_from": start + margin(task.pipeline),
     }
     task.connection.execute(_LEDGER["lock_progress"], facts)
+    task.connection.execute(_LEDGER["note_reach"], facts)
     task.connection.execute(_LEDGER["reach_back"], facts)
+    task.connection.execute(_LEDGER["forget_reach"], facts)
 
 
 def _read(task: Task, look: Look, deadline_s: float | None) -> Progress:

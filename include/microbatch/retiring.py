@@ -40,6 +40,7 @@ def refuse_retiring(pipeline: Known) -> None:
 def retire(connection: Connection, pipeline: Known, case: NewLog, decision_id: int) -> None:
     """Retire the old log and begin with the new one, inside the transaction of the decision."""
     facts: dict[str, Any] = {"pipeline_id": pipeline.pipeline_id, "decision_id": decision_id}
+    connection.execute(_RECOVERING["forget_reach"], facts)
     connection.execute(_RECOVERING["retire_log"], facts)
     for partition, first_offset in case.begins.items():
         place = {"topic_id": case.topics[1], "partition": partition, "first_offset": first_offset}
@@ -72,6 +73,7 @@ def cut_off(connection: Connection, pipeline: Known, case: Truncated, decision_i
         # It never was a topic's: whatever is booked under it cannot be read again.
         "retired_id": uuid4(),
     }
+    connection.execute(_RECOVERING["forget_reach"], facts)
     for partition, (end, _) in case.ends.items():
         place = {**facts, "partition": partition, "first_offset": end}
         connection.execute(_RECOVERING["move_ranges"], place)

@@ -271,19 +271,36 @@ def test_history_moves_complete_from_down_to_the_first_whole_window_after_its_st
     check(world)
 
 
-def test_history_that_leaves_something_out_moves_nothing(make_world: MakeWorld) -> None:
+def test_history_that_leaves_something_out_moves_nothing_until_that_is_read_too(make_world: MakeWorld) -> None:
     world = begun_late(make_world)
     world.run(minute=3)
 
     work(world, of_interval(0, 60))
-    left_out = reach(world)
+    left_out, hole = reach(world), world.rows("select partition, start_offset, end_offset from microbatch.gap")
     work(world, of_interval(60, 120, "the rest"))
-    the_rest = reach(world)
-    work(world, of_interval(0, 60, "again"))
 
     assert left_out == (at(180), [at(180)] * 2)
-    assert the_rest == (at(120), [at(120)] * 2)
+    assert sorted(hole) == [(0, 1, 2), (1, 1, 2)]
     assert reach(world) == (at(60), [at(60)] * 2)
+    assert world.rows("select * from microbatch.gap") == []
+    check(world)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+def test_history_that_is_read_in_any_order_is_complete_from_its_earliest_interval(
+    make_world: MakeWorld, order: tuple[int, ...]
+) -> None:
+    world = make_world(start=at(180), max_future=MARGIN)
+    world.send(*(minute(n, 10**n, partition) for n in range(4) for partition in range(2)))
+    world.run(minute=4)
+
+    for number in order:
+        work(world, of_interval(60 * number, 60 * number + 60, f"minute {number}"))
+
+    assert reach(world) == (at(60), [at(60)] * 2)
+    assert world.rows("select count(*) from microbatch.reach") == [(0,)]
+    assert [final for *_, final, _ in world.results()] == [False, True, True, True]
+    check(world)
 
 
 def test_a_pipeline_is_complete_from_where_its_last_partition_is(make_world: MakeWorld) -> None:

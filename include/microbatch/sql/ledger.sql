@@ -253,10 +253,10 @@ group by
 
 -- name: insert_batch
 insert into microbatch.batch (
-    pipeline_id, shard, kind, dag_id, run_id, interval_start, interval_end, batch_time, definition_hash
+    pipeline_id, shard, kind, dag_id, run_id, interval_start, interval_end, batch_time, definition_hash, generation
 )
-values (
-    %(pipeline_id)s,
+select
+    pipeline_id,
     %(shard)s,
     %(kind)s,
     %(dag_id)s,
@@ -264,8 +264,10 @@ values (
     %(interval_start)s,
     %(interval_end)s,
     now(),
-    %(definition_hash)s
-)
+    %(definition_hash)s,
+    generation
+from microbatch.pipeline
+where pipeline_id = %(pipeline_id)s
 returning
     batch_id,
     batch_time;
@@ -350,15 +352,19 @@ order by
     start_offset;
 
 -- name: mark_redone
-update microbatch.batch
+update microbatch.batch as b
 set
-    attempt = attempt + 1,
+    attempt = b.attempt + 1,
     definition_hash = %(definition_hash)s,
+    generation = p.generation,
     redone_at = clock_timestamp(),
     redo_dag_id = %(dag_id)s,
     redo_run_id = %(run_id)s,
     redo_clear_number = %(clear_number)s
-where batch_id = %(batch_id)s;
+from microbatch.pipeline as p
+where
+    b.batch_id = %(batch_id)s
+    and p.pipeline_id = b.pipeline_id;
 
 -- name: copy_rejects
 copy microbatch.reject (pipeline_id, topic_id, partition, "offset", batch_id, reason)
@@ -464,26 +470,63 @@ where
     and g.topic_id = %(topic_id)s
     and g.partition = ahead.partition;
 
+-- name: note_reach
+-- What an interval says of partitions; a later look at the same time says the same, or less.
+insert into microbatch.reach (pipeline_id, topic_id, partition, complete_from, start_offset)
+select
+    %(pipeline_id)s,
+    %(topic_id)s,
+    partition,
+    %(complete_from)s,
+    start_offset
+from unnest(%(partitions)s::int[], %(start_offsets)s::bigint[]) as looked_at (partition, start_offset)
+on conflict do nothing;
+
 -- name: reach_back
--- Partitions of which everything from an interval's start to first_offset is covered are complete from there on.
+-- Partitions of which everything from an interval's start to first_offset is covered are complete from there on,
+-- whichever run has read the last of it.
 update microbatch.partition_progress as g
-set complete_from = least(g.complete_from, %(complete_from)s::timestamptz)
-from unnest(%(partitions)s::int[], %(start_offsets)s::bigint[]) as wanted (partition, start_offset)
+set complete_from = least(g.complete_from, reached.complete_from)
+from (
+    select
+        s.partition,
+        min(s.complete_from) as complete_from
+    from microbatch.reach as s
+    join microbatch.partition_progress as at using (pipeline_id, topic_id, partition)
+    where
+        s.pipeline_id = %(pipeline_id)s
+        and s.topic_id = %(topic_id)s
+        and s.partition = any(%(partitions)s::int[])
+        and (
+            select
+                int8multirange(int8range(s.start_offset, greatest(s.start_offset, at.first_offset)))
+                <@ coalesce(range_agg(r.offsets), '{}')
+            from microbatch.offset_range as r
+            where
+                r.pipeline_id = s.pipeline_id
+                and r.topic_id = s.topic_id
+                and r.partition = s.partition
+                and r.offsets && int8range(s.start_offset, greatest(s.start_offset, at.first_offset))
+        )
+    group by s.partition
+) as reached
 where
     g.pipeline_id = %(pipeline_id)s
     and g.topic_id = %(topic_id)s
-    and g.partition = wanted.partition
-    and (
-        select
-            int8multirange(int8range(wanted.start_offset, greatest(wanted.start_offset, g.first_offset)))
-            <@ coalesce(range_agg(r.offsets), '{}')
-        from microbatch.offset_range as r
-        where
-            r.pipeline_id = g.pipeline_id
-            and r.topic_id = g.topic_id
-            and r.partition = g.partition
-            and r.offsets && int8range(wanted.start_offset, greatest(wanted.start_offset, g.first_offset))
-    );
+    and g.partition = reached.partition;
+
+-- name: forget_reach
+-- What says no more than the partition's own complete_from.
+delete from microbatch.reach as s
+using microbatch.partition_progress as g
+where
+    g.pipeline_id = s.pipeline_id
+    and g.topic_id = s.topic_id
+    and g.partition = s.partition
+    and s.pipeline_id = %(pipeline_id)s
+    and s.topic_id = %(topic_id)s
+    and s.partition = any(%(partitions)s::int[])
+    and s.complete_from >= g.complete_from;
 
 -- name: insert_failure
 insert into microbatch.failure (pipeline_id, shard, dag_id, run_id, topic_id, ranges, messages, rejected, error)

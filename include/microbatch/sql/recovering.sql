@@ -62,6 +62,11 @@ where
     pipeline_id = %(pipeline_id)s
     and retired_by is null;
 
+-- name: forget_reach
+-- History of a log that is retired is not filled any more.
+delete from microbatch.reach
+where pipeline_id = %(pipeline_id)s;
+
 -- name: read_log
 -- A log that was retired before is read on from where it was.
 insert into microbatch.partition_progress (pipeline_id, topic_id, partition, first_offset, covered_until)
