@@ -42,7 +42,7 @@ def create_roles(port: int, credentials: Credentials) -> None:
         _create_database(server, AIRFLOW, "airflow")
         _create_database(server, WAREHOUSE, "microbatch")
         _run(server, "close_the_rest")
-        _run(server, "let_reader_in")
+        _run(server, "limit_roles")
     with psycopg.connect(admin_dsn(port, credentials, WAREHOUSE), autocommit=True) as warehouse:
         _run(warehouse, "show_reader")
 

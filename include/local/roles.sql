@@ -17,7 +17,9 @@ revoke all on database {database} from public
 revoke all on database postgres from public;
 revoke all on database template1 from public;
 
--- name: let_reader_in
+-- name: limit_roles
+-- The first schema that a role looks into is that of its own name, here the ledger.
+alter role microbatch set search_path = public;
 grant connect on database warehouse to reader;
 alter role reader set default_transaction_read_only = on;
 

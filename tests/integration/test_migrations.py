@@ -35,45 +35,45 @@ def execute(dsn: str, statement: str) -> None:
         connection.execute(statement.encode())
 
 
-def test_an_empty_database_gets_all_migrations_and_a_second_call_none(warehouse: str) -> None:
-    assert migrated(warehouse) == KNOWN
-    assert migrated(warehouse) == []
+def test_an_empty_database_gets_all_migrations_and_a_second_call_none(empty: str) -> None:
+    assert migrated(empty) == KNOWN
+    assert migrated(empty) == []
 
 
-def test_what_was_applied_is_on_record(warehouse: str) -> None:
-    migrated(warehouse)
+def test_what_was_applied_is_on_record(empty: str) -> None:
+    migrated(empty)
 
-    with psycopg.connect(warehouse) as connection:
+    with psycopg.connect(empty) as connection:
         rows = connection.execute("select version, name, sha256 from microbatch.migration order by 1").fetchall()
     assert rows == [(migration.version, migration.name, migration.sha256) for migration in migrations()]
 
 
-def test_of_many_that_migrate_at_once_one_does_it(warehouse: str) -> None:
+def test_of_many_that_migrate_at_once_one_does_it(empty: str) -> None:
     with ThreadPoolExecutor(8) as pool:
-        applied = list(pool.map(migrated, [warehouse] * 8))
+        applied = list(pool.map(migrated, [empty] * 8))
 
     assert sorted(applied) == [[]] * 7 + [KNOWN]
 
 
-def test_a_migration_that_fails_leaves_nothing(warehouse: str) -> None:
-    execute(warehouse, "create schema microbatch; create table microbatch.merge (in_the_way int)")
+def test_a_migration_that_fails_leaves_nothing(empty: str) -> None:
+    execute(empty, "create schema microbatch; create table microbatch.merge (in_the_way int)")
 
     with pytest.raises(psycopg.errors.DuplicateTable):
-        migrated(warehouse)
+        migrated(empty)
 
-    with psycopg.connect(warehouse) as connection:
+    with psycopg.connect(empty) as connection:
         assert connection.execute("select to_regclass('microbatch.pipeline')").fetchone() == (None,)
         assert connection.execute("select to_regclass('microbatch.migration')").fetchone() == (None,)
 
 
-def test_a_migration_that_was_changed_is_named(warehouse: str) -> None:
-    migrated(warehouse)
-    execute(warehouse, "update microbatch.migration set sha256 = 'other' where version = 1")
+def test_a_migration_that_was_changed_is_named(empty: str) -> None:
+    migrated(empty)
+    execute(empty, "update microbatch.migration set sha256 = 'other' where version = 1")
 
     with pytest.raises(
         SchemaChangedError, match=r"migration 0001_ledger\.sql was applied with other contents; restore"
     ):
-        migrated(warehouse)
+        migrated(empty)
 
 
 def test_a_ledger_of_a_newer_engine_is_refused(warehouse: str) -> None:

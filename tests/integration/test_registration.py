@@ -237,9 +237,9 @@ def test_a_table_in_another_schema_is_another_table(world: World) -> None:
     ]
 
 
-def test_the_sinks_of_a_ledger_from_before_keep_their_owners(warehouse: str) -> None:
+def test_the_sinks_of_a_ledger_from_before_keep_their_owners(empty: str) -> None:
     """The first version of the ledger knew result tables in schema public, and topics of results, and no others."""
-    with connect(warehouse, "test") as connection:
+    with connect(empty, "test") as connection:
         connection.execute("create schema microbatch")
         connection.execute(queries("ledger")["create_migration_table"])
         first = migrations()[0]
@@ -323,7 +323,7 @@ def test_an_unknown_source_topic_is_named_and_nothing_is_made(world: World) -> N
     ):
         register(unknown)
 
-    assert world.rows("select to_regclass('microbatch.pipeline'), to_regclass('aggregated_sales')") == [(None, None)]
+    assert world.rows("select count(*), to_regclass('aggregated_sales') from microbatch.pipeline") == [(0, None)]
 
 
 def test_a_pipeline_begins_at_the_low_watermarks(world: World) -> None:

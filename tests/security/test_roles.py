@@ -202,6 +202,14 @@ def test_what_a_later_pipeline_makes_is_for_the_reading_role_too(stack: Stack, w
             owner.execute("drop table public.later")
 
 
+def test_what_the_role_makes_without_a_schema_is_no_part_of_the_ledger(stack: Stack, world: World) -> None:
+    """The role and the ledger's schema have one name, and PostgreSQL looks first into the schema of that name."""
+    with psycopg.connect(stack.owner_dsn) as owner:
+        owner.execute("create table mine (answer int)")
+        assert owner.execute("select 'mine'::regclass = 'public.mine'::regclass").fetchone() == (True,)
+        owner.rollback()
+
+
 def test_a_pipeline_cannot_run_as_the_reading_role(stack: Stack, world: World) -> None:
     connections = msgspec.structs.replace(world.connections, postgres=stack.reader_dsn)
 

@@ -10,6 +10,7 @@ psql -v ON_ERROR_STOP=1 -U postgres <<'SQL'
 create role airflow login password :'airflow_password';
 create role microbatch login password :'microbatch_password';
 create role reader login password :'reader_password';
+alter role microbatch set search_path = public;
 alter role reader set default_transaction_read_only = on;
 create database airflow owner airflow;
 create database warehouse owner microbatch;
