@@ -1,6 +1,10 @@
 """What can happen to what Kafka knows of our sending: the cursor, the output topics, their limits."""
 
+from typing import LiteralString
+from uuid import uuid4
+
 import msgspec
+import psycopg
 import pytest
 
 from child import IMPATIENT
@@ -9,8 +13,8 @@ from fix_late import MESSAGES, RESULTS
 from fix_others import cursor, delete_offsets, delete_topic, limit_messages, overwrite_cursor, sent
 from fix_pipeline import Message, World, new_database, sale
 from fix_stack import Stack
-from microbatch import KafkaTopic, PostgresTable
-from microbatch.errors import CursorUnexplainedError, MessagesRefusedError
+from microbatch import KafkaTopic, PostgresTable, publish
+from microbatch.errors import CursorUnexplainedError, MessagesRefusedError, OtherClusterError
 from microbatch.outbox import PIPELINE
 from microbatch.settings import Connections
 from microbatch.settling import TAIL_OFFSETS
@@ -102,6 +106,40 @@ def test_a_cursor_ahead_of_the_ledger_stops_the_sending(late: World) -> None:
     overwrite_cursor(late, was.replace(f":{number}}}", f":{number + 1}}}"))
 
     with pytest.raises(CursorUnexplainedError, match=f'"publication":{number + 1}'):
+        late.run(1)
+
+    assert sent(late) == before
+
+
+def test_a_cursor_of_another_ledger_that_has_sent_as_much_stops_the_sending(late: World) -> None:
+    was, ((ledger,),) = cursor(late).metadata, late.rows("select ledger::text from microbatch.pipeline")
+    before = sent(late)
+    overwrite_cursor(late, was.replace(ledger, str(uuid4())))
+
+    with pytest.raises(CursorUnexplainedError, match="nothing was sent"):
+        late.run(1)
+
+    assert sent(late) == before
+    overwrite_cursor(late, was)
+    late.run(1)
+    assert check(late).messages == MESSAGES
+
+
+def test_nothing_is_sent_to_another_kafka_that_has_come_to_the_address_since_it_registered(
+    late: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sent(late)
+
+    def move(point: str) -> None:
+        if point == "publish.after_merge":
+            execute("update microbatch.pipeline set cluster_id = 'the one that was read'")
+
+    def execute(statement: LiteralString) -> None:
+        with psycopg.connect(late.connections.postgres) as connection:
+            connection.execute(statement)
+
+    monkeypatch.setattr(publish, "crash_point", move)
+    with pytest.raises(OtherClusterError, match="the one that was read"):
         late.run(1)
 
     assert sent(late) == before

@@ -494,7 +494,7 @@ where pipeline_id = %(pipeline_id)s;""",
     Mutation(
         "sending asks for the cluster's id",
         (_edit("sending.py", "        if row != (found,):\n", "        if False:\n"),),
-        ("tests/faults/test_recover.py",),
+        ("tests/faults/test_sending.py",),
         ("cluster_check",),
     ),
 )
