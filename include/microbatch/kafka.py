@@ -36,6 +36,9 @@ from microbatch.settings import Connections
 KAFKA_TIMEOUT_S: Final = 10.0
 # We have the exceptions; librdkafka's own lines on stderr would say the same again and again.
 QUIET: Final[dict[str, Any]] = {"log_level": 2}
+# From the bootstrap address to the broker behind it, a fresh client waits for this: 100 ms by default, of each of the
+# clients of a run. While nobody answers it doubles up to `reconnect.backoff.max.ms`, as ever.
+_PROMPT: Final[dict[str, Any]] = {"reconnect.backoff.ms": 10}
 # Under which messages are read by assignment: the client needs a group, nothing is ever committed under it. Always the
 # same one, so that a login needs a right for one.
 READER: Final = "microbatch.reader"
@@ -63,7 +66,7 @@ class Ends(msgspec.Struct, frozen=True):
 
 def client_config(connections: Connections, **own: Any) -> dict[str, Any]:
     """Settings for librdkafka: those of the connection, and the engine's own, which are not to be changed."""
-    return {**QUIET, **connections.kafka, **own}
+    return {**QUIET, **_PROMPT, **connections.kafka, **own}
 
 
 def warm_up(client: Consumer | Producer, topic: str, connections: Connections) -> None:
