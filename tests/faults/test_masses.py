@@ -78,9 +78,9 @@ def test_many_keys_of_one_window_are_all_published_also_over_a_kill(
 
 
 def downtime(hours: int, a_minute: int) -> Iterator[Message]:
-    """What came meanwhile: each minute has as many sales of one seller, in two partitions."""
+    """What came until T0: each minute has as many sales of one seller, in two partitions."""
     for number in range(hours * 60 * a_minute):
-        at = T0 + 60 * (number // a_minute)
+        at = T0 - 3600 * hours + 60 * (number // a_minute)
         yield Message(sale("ada", 1, at), number % 2, at_s=at)
 
 
@@ -94,7 +94,7 @@ def test_hours_of_downtime_are_caught_up_in_bounded_memory_with_results_on_the_w
     seen, peaks_mib, behind = [], [], count
 
     while behind:
-        outcome = children.succeed(world, world.run_of(hours * 60 - 1))
+        outcome = children.succeed(world, world.run_of(-1))
         peaks_mib.append(outcome.peak_mib)
         ((behind,),) = world.rows("select behind from microbatch.run order by completed_at desc limit 1")
         seen.append(world.rows("select coalesce(sum(sales), 0)::int from aggregated_sales")[0][0])
