@@ -15,5 +15,5 @@ COPY --chown=airflow:root plugins plugins
 ENV PYTHONPATH=/opt/microbatch/include/local/airflow_settings
 
 # The volumes mounted here take over their owner.
-RUN mkdir -p /opt/airflow/login /opt/airflow/logs
+RUN mkdir -p /opt/airflow/login /opt/airflow/logs /opt/airflow/reports
 WORKDIR /opt/airflow

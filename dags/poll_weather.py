@@ -18,7 +18,8 @@ from airflow.sdk import DAG, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.log import mask_secret
 
-from microbatch.airflow import START_DATE, TAG, task_manners, topic_asset
+from microbatch.airflow import START_DATE, TAG, task_manners
+from microbatch.airflow_assets import topic_asset
 from microbatch.airflow_connections import kafka_settings
 from producers.airflow import POOL, PRIORITY, half_past_the_minute
 

@@ -9,6 +9,7 @@ import logging
 import os
 import resource
 from collections.abc import Callable
+from datetime import UTC, datetime
 from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,19 +19,26 @@ import msgspec
 import psutil
 
 from fix_pipeline import World
-from microbatch import recovering, sending
+from microbatch import Pipeline, recovering, sending
+from microbatch.clock import Clock
 from microbatch.consume import consume
 from microbatch.crash import MICROBATCH_CRASH
 from microbatch.deciding import Why, known, session
 from microbatch.errors import MicrobatchError, TransientError
+from microbatch.maintaining import maintain
 from microbatch.publish import publish
+from microbatch.rebuild_work import Redoing
+from microbatch.rebuilding import Interval, Rebuild
 from microbatch.renaming import rename
 from microbatch.runs import Run
 from microbatch.settings import Connections
 from microbatch.sql import queries
 
-Task = Literal["consume", "publish", "run", "rename", "recover"]
+Task = Literal["consume", "publish", "run", "rename", "recover", "rebuild", "maintain"]
 Protection = Literal["shard lock", "publish lock", "fencing", "settling"]
+
+LONG_AFTER: Final = datetime(2100, 1, 1, tzinfo=UTC)
+"""When everything is as old as it need be."""
 
 IMPATIENT: Final[dict[str, float]] = {
     "kafka.KAFKA_TIMEOUT_S": 5,
@@ -50,7 +58,7 @@ class Order(msgspec.Struct, frozen=True):
         world: its pipeline and connections.
         run: who it is.
         task: one task of the run, or all of them, as a DAG does it; or to rename `sales` to the world's pipeline, or to
-            recover it.
+            recover it, or to maintain it, long after.
         shards: which ones consume works on; empty: all.
         crash: the value of MICROBATCH_CRASH; empty: nothing happens.
         constants: of the engine's modules, to be changed: `{"postgres.IDLE_SESSION_S": 5}`.
@@ -147,6 +155,10 @@ def _carry_out(order: Order) -> int:
         rename("sales", pipeline, connections)
     if order.task == "recover":
         _recover(pipeline.name, connections)
+    if order.task == "maintain":
+        maintain(pipeline.name, connections, LONG_AFTER)
+    if order.task == "rebuild":
+        _rebuild(pipeline, connections)
     if order.task in ("consume", "run"):
         for shard in order.shards or range(pipeline.shards):
             consume(pipeline, shard, order.run, connections)
@@ -161,6 +173,14 @@ def _recover(name: str, connections: Connections) -> None:
         case = recovering.look(connection, registered, connections)
         assert case is not None, "there is nothing to recover"
         recovering.recover(connection, registered, connections, case, Why("somebody", "a test"))
+
+
+def _rebuild(pipeline: Pipeline, connections: Connections) -> None:
+    with session(connections, "rebuild") as connection:
+        registered = known(connection, connections.deployment, pipeline.name)
+        asked = Rebuild(connection, pipeline, registered, connections, Interval())
+        decision_id = asked.decide(asked.look(Clock().now()), Why("somebody", "a test"))
+    Redoing(pipeline, registered, connections, Interval(), decision_id, lambda _: None, Clock()).work()
 
 
 def _no_lock(name: str) -> Callable[[], None]:

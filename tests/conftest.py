@@ -11,8 +11,10 @@ pytest_plugins = [
     "fix_child",
     "fix_cli",
     "fix_late",
+    "fix_rebuild",
     "fix_proxy",
     "fix_airflow",
+    "fix_dags",
     "fix_secured",
 ]
 
@@ -23,12 +25,20 @@ LONGEST: Final = (
     "integration/test_recount",
     "faults/test_crashes",
     "faults/test_headline",
+    "faults/test_history",
     "faults/test_servers",
     "faults/test_zombies",
     "faults/test_answers",
     "faults/test_cuts",
     "integration/test_path",
     "dags/test_runs",
+    "integration/test_maintaining",
+    "dags/test_upkeep",
+    "faults/test_folding",
+    "integration/test_rebuild",
+    "faults/test_rebuild",
+    "dags/test_assets",
+    "integration/test_views",
     "security/test_servers_with_tls",
 )
 """Files that take a minute or more, the longest first."""

@@ -53,8 +53,10 @@ LATE: Final[dict[str, Any]] = {"partitions": 3, "max_records": 5}
 
 MESSAGES: Final = len(FIRST) + len(LATER)
 
-OF_A_TASK: Final = [point for point in CRASH_POINTS if not point.startswith(("recover.", "rename."))]
-"""Points of Airflow's tasks; test_renaming.py and test_recover.py have the others."""
+OF_A_TASK: Final = [
+    point for point in CRASH_POINTS if not point.startswith(("recover.", "rename.", "fold.", "rebuild."))
+]
+"""Points of runs; test_renaming.py, test_recover.py, test_folding.py and test_rebuild.py have the others."""
 
 Name = TypeVar("Name")
 Told = TypeVar("Told")

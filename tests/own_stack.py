@@ -27,7 +27,7 @@ def own_stack(**settings: str) -> Iterator[Path]:
         for name in ("KAFKA", "CONTROLLER", "POSTGRES", "AIRFLOW", "WEATHER"):
             ports.add(port := random_free(frozenset(ports)))
             environment.setenv(f"MICROBATCH_{name}_PORT", str(port))
-        for name in (*ADDRESSES, "OPENWEATHERMAP_URL", "OPENWEATHERMAP_API_KEY"):
+        for name in (*ADDRESSES, "OPENWEATHERMAP_URL", "OPENWEATHERMAP_API_KEY", "REPORTS_FOLDER"):
             environment.delenv(name, raising=False)
         for name, value in settings.items():
             environment.setenv(name, value)

@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,10 @@ def airflow_environment(
         "OMP_NUM_THREADS": "1",  # a task is forked: threads that its parent's libraries started are not
         "OPENBLAS_NUM_THREADS": "1",
         "DO_NOT_TRACK": "1",
+        # For `maintenance`: Airflow hides its database from tasks, and this finds it again.
+        "MICROBATCH_AIRFLOW_COMMAND": shlex.join([sys.executable, "-m", "local.airflow_command"]),
+        "MICROBATCH_HOME": str(home),
+        "REPORTS_FOLDER": os.environ.get("REPORTS_FOLDER") or str(home / "reports"),
     }
 
 

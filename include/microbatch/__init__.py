@@ -1,6 +1,7 @@
 """Windowed aggregates from Kafka to Postgres, exactly once, with Airflow as the only engine to run."""
 
 from microbatch.event import EpochMillis, EpochSeconds, Event, Scale
+from microbatch.keeping import Keep
 from microbatch.measures import Count, Max, Mean, Min, Sum
 from microbatch.outputs import KafkaTopic, Pairs, PostgresTable, Stream, Transform, TumblingWindow
 from microbatch.pipeline import Pipeline
@@ -12,6 +13,7 @@ __all__ = [
     "EpochSeconds",
     "Event",
     "KafkaTopic",
+    "Keep",
     "Max",
     "Mean",
     "Min",

@@ -14,10 +14,11 @@ from types import FrameType
 from typing import Any, Final, NoReturn
 
 import msgspec
-from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, XComArg, get_current_context, task
+from airflow.sdk import DAG, CronDataIntervalTimetable, XComArg, get_current_context, task
 from airflow.sdk.bases.timetable import BaseTimetable
 from airflow.sdk.exceptions import AirflowFailException
 
+from microbatch.airflow_assets import announce, published_assets, topic_asset
 from microbatch.airflow_connections import connections
 from microbatch.airflow_docs import documentation
 from microbatch.airflow_params import run_of, run_params
@@ -99,7 +100,7 @@ def _consume(pipeline: Pipeline) -> XComArg:
 
 def _publish(pipeline: Pipeline) -> XComArg:
     # all_done: a shard that failed does not keep the others' results back.
-    @task(task_id="publish", trigger_rule="all_done", outlets=_results(pipeline), **_QUIET)
+    @task(task_id="publish", trigger_rule="all_done", outlets=published_assets(pipeline), **_QUIET)
     def publish_results() -> dict[str, Any]:
         from microbatch.publish import publish  # noqa: PLC0415
 
@@ -109,6 +110,7 @@ def _publish(pipeline: Pipeline) -> XComArg:
             emit(of_publish(summary, Clock().now()), pipeline)
             if failed := failed_shards():
                 raise ShardsFailedError(failed=", ".join(failed))
+            announce(pipeline, summary, connections())
         plain: dict[str, Any] = msgspec.to_builtins(summary)
         return plain
 
@@ -116,22 +118,6 @@ def _publish(pipeline: Pipeline) -> XComArg:
 
 
 # -- what Airflow shows ------------------------------------------------------------------------------------
-
-
-def topic_asset(name: str) -> Asset:
-    """A topic as an asset; its uri names the connection, for addresses are not known when a DAG is parsed."""
-    # A scheme of our own (x-…), for those of the providers have to name hosts and databases.
-    return Asset(name=f"topic {name}", uri=f"x-kafka://kafka_default/{name}")
-
-
-def table_asset(name: str) -> Asset:
-    """A result table as an asset."""
-    return Asset(name=f"table {name}", uri=f"x-postgres://postgres_default/public/{name}")
-
-
-def _results(pipeline: Pipeline) -> list[Asset]:
-    tables = [table_asset(output.table) for output in pipeline.outputs if output.table]
-    return [*tables, *(topic_asset(output.topic.name) for output in pipeline.outputs if output.topic)]
 
 
 def name_after_partitions(summary: ConsumeSummary) -> None:

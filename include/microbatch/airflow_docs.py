@@ -43,6 +43,7 @@ def documentation(pipeline: Pipeline, docstring: str | None, timeout: timedelta)
         *(_output(pipeline, output) for output in pipeline.outputs),
         _rejects(pipeline),
         _runs(pipeline),
+        _for_others(pipeline),
         _by_hand(timeout),
     ]
     return _paragraphs(*parts) + "\n"
@@ -186,27 +187,53 @@ def _runs(pipeline: Pipeline) -> str:
         "### Runs",
         f"A scheduled run waits {_duration(pipeline.grace)} after its interval's end, reads all that no run has read "
         f"yet, and publishes what changed. After {_duration(pipeline.run_budget)} it stops and the next one goes on. A "
-        "run that fails loses nothing: the next one goes on.",
+        f"run that fails loses nothing: the next one goes on. {_kept(pipeline.keep.contributions)}",
+    )
+
+
+def _kept(age: timedelta | None) -> str:
+    if age is None:
+        return "What was read can be computed again at any time."
+    return f"What was read can be computed again for {_duration(age)}; after that it counts as it is."
+
+
+def _for_others(pipeline: Pipeline) -> str:
+    """What other DAGs can wait for."""
+    days = [f"day of {pipeline.state(window)[1]}" for window in pipeline.windows]
+    told = (
+        f"{_listed(days)} {'has' if len(days) == 1 else 'have'} an event for each day that has become final, and again "
+        "for a final day that was corrected; its partition key is the day. A DAG with a `PartitionedAssetTimetable` "
+        "over it runs once for each."
+    )
+    return _paragraphs(
+        "### For other DAGs",
+        "The assets of its tables and topics have an event for each run that changed them.",
+        told if days else "",
     )
 
 
 def _by_hand(timeout: timedelta) -> str:
+    backfill = "*Backfill*, which has a run for each interval of the schedule, as many at a time as you say"
     ways = [
         ("read and publish now", "*Trigger*, mode `catch up`"),
         (
             "read messages from before the pipeline's beginning",
-            "*Trigger*, mode `interval`; or *Backfill*, which has a run for each interval of the schedule",
+            f"{backfill}, beside the scheduled ones; or *Trigger*, mode `interval`, for what takes a few minutes",
         ),
-        ("compute again what is there, with the code of today", "*Trigger*, mode `reprocess`"),
+        ("fill what intervals have left out", "nothing: `fill_gaps` does it at night; or *Trigger* that DAG"),
+        (
+            "compute again what is there, with the code of today",
+            "*Trigger*, mode `reprocess`; or *Backfill*, reprocess behavior `All Runs`",
+        ),
         ("let a run that failed go on", "*Clear* its failed tasks; or wait: the next scheduled run reads what it left"),
         ("compute again what one run has read", "*Clear* the whole run, once it has succeeded"),
     ]
     return _paragraphs(
         "### By hand",
         _table(("to", "do this"), ways),
-        "No message counts twice, whatever is run how often. Intervals are those of Kafka's timestamps. A run that "
-        f"takes longer than {_duration(timeout)} is cut off and fails; what it has done stays done, and it goes on "
-        "when it is cleared.",
+        "No message counts twice, whatever is run how often. Intervals are those of Kafka's timestamps. A run by hand "
+        f"and the scheduled ones wait for each other. A run that takes longer than {_duration(timeout)} is cut off and "
+        "fails; what it has done stays done, and it goes on when it is cleared.",
     )
 
 

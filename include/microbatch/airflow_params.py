@@ -19,9 +19,11 @@ from microbatch.runs import MODES, Run
 _MODE: Final = """\
 - **catch up** reads all that no run has read yet, as every scheduled run does. It has no interval.
 - **interval** reads what no run has read yet of the messages from `from` until `to`, by Kafka's timestamps: for \
-history from before the pipeline's start.
+history from before the pipeline's start. More than a few minutes of work is for *Backfill*, which leaves the \
+schedule alone.
 - **reprocess** does all batches again that hold messages from `from` until `to`, with the code of today, and \
-corrects their results. What had been published to a stream's topic stays there.
+corrects their results. What had been published to a stream's topic stays there. Batches that are older than the \
+pipeline keeps them cannot be done again, and the run names them.
 
 Airflow's own logical date and data interval of the run count for none of them.
 """

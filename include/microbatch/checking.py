@@ -34,15 +34,16 @@ MAX_KEY_COLUMNS: Final = 30
 MAX_COLUMNS: Final = 1_500
 SUFFIXES: Final[dict[type[AnyOutput], tuple[str, ...]]] = {
     Stream: ("", "_key"),
-    TumblingWindow: ("", "_contribution", "_history"),
+    TumblingWindow: ("", "_contribution", "_history", "_as_of", "_batch", "_late", "_mixed"),
     Pairs: ("", "_waiting"),
 }
 # What PostgreSQL keeps for itself.
 _SYSTEM_COLUMNS: Final = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
-# Columns that the tables have beside the declared ones, and aliases of the merge.
+# Columns that the tables and views have beside the declared ones, and aliases of the merge.
 RESERVED_COLUMNS: Final = (
     *("window_start", "window_end", "is_final", "revision", "updated_at", "batch_id"),
     *("batches", "merge_id", "retracted", "valid_from", "valid_to", "was_final"),
+    *("source_topic", "source_partition", "source_offsets", "generations"),
     *_SYSTEM_COLUMNS,
 )
 RESERVED_STREAM_COLUMNS: Final = ("source_partition", "source_offset", "batch_id", *_SYSTEM_COLUMNS)
@@ -59,6 +60,7 @@ def check(pipeline: "Pipeline") -> None:
     """
     _check_names(pipeline)
     _check_numbers(pipeline)
+    _check_keep(pipeline)
     _check_start(pipeline)
     _check_source(pipeline)
     _check_transform(pipeline)
@@ -127,6 +129,24 @@ def _check_numbers(pipeline: "Pipeline") -> None:
             )
     if pipeline.allowed_lateness is not None and not pipeline.windows:
         raise _refuse(pipeline, "allowed_lateness is set, but there is no window to be late for", "leave it out")
+
+
+def _check_keep(pipeline: "Pipeline") -> None:
+    keep = pipeline.keep
+    kept = {"contributions": keep.contributions, "history": keep.history, "rows": keep.rows}
+    for name, age in kept.items():
+        if age is not None and age < timedelta(days=1):
+            what = f"keep has {name}={age}"
+            raise _refuse(pipeline, what, "give it a day at least: batches are archived by the day; or None, for ever")
+    for name in ("history", "rows"):
+        if _is_shorter(kept[name], keep.contributions):
+            what = f"keep has {name}={kept[name]}, and contributions={keep.contributions or 'None, for ever'}"
+            raise _refuse(pipeline, what, f"keep {name} as long: a batch that is redone would bring it back")
+
+
+def _is_shorter(age: timedelta | None, other: timedelta | None) -> bool:
+    """Whether what is kept for one age goes before what is kept for the other; None: for ever."""
+    return age is not None and (other is None or age < other)
 
 
 def _check_start(pipeline: "Pipeline") -> None:

@@ -172,6 +172,20 @@ def explain(
 
 
 @app.command()
+def export(
+    table: Annotated[str, typer.Argument(help="The table of a window's results.")],
+    file: Annotated[Path, typer.Argument(help="The Parquet file to write.")],
+    history: Annotated[bool, typer.Option("--history", help="Every revision, not only what holds.")] = False,
+    start: Annotated[str | None, typer.Option("--from", help="Only windows that start at this time or later.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Only windows that start before this time.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+) -> None:
+    """Write results, or their history, into a Parquet file, with exact types."""
+    module = _module("cli_export")
+    module.export(find_stack(), table, file, history=history, start=start, end=end, overwrite=overwrite)
+
+
+@app.command()
 def audit(
     pipeline: Annotated[str, typer.Argument(help="The name of a pipeline.")],
     dags: Annotated[Path, typer.Option(help="The folder whose files declare it: read for a transform.")] = Path("dags"),
@@ -292,6 +306,27 @@ def redrive(
     """Send dead letters to their topic again, each at most once, after a fix; shows them and asks."""
     find_stack()
     _module("cli_redrive").redrive(pipeline, rejected_for, start, end, reason, yes=yes)
+
+
+@app.command()
+def rebuild(
+    pipeline: Annotated[str, typer.Argument(help="The name of a pipeline.")],
+    dags: Annotated[Path, typer.Option(help="The folder whose files declare it.")] = Path("dags"),
+    start: Annotated[
+        str | None, typer.Option("--from", help="Only batches that read what the source got at this time or later.")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="Only batches that read what it got before this time.")
+    ] = None,
+    reason: Reason = None,
+    yes: Yes = False,
+) -> None:
+    """Count again what was counted before its definition was changed in its file; shows what and asks.
+
+    What was cut off goes on with the same command.
+    """
+    find_stack()
+    _module("cli_rebuild").rebuild(pipeline, dags, start, end, reason, yes=yes)
 
 
 with contextlib.suppress(ModuleNotFoundError):  # the wheel leaves the demo out

@@ -85,10 +85,12 @@ def _batch_table(found: Explanation) -> Table:
     for batch in found.batches:
         numbers = found.contributions.get(batch.batch_id)
         read = [f"{batch.run_id}", f"of {batch.dag_id}", f"at {_time(batch.batch_time)}"]
+        if batch.last_id is not None:
+            read = ["archived: single batches are not known any more", f"read from {_time(batch.batch_time)}"]
         if batch.committed_at is not None:
             read.append(f"committed {_time(batch.committed_at)}")
         table.add_row(
-            str(batch.batch_id),
+            _name(batch),
             _membership(batch, found.revisions),
             escape("\n".join(_each(numbers))) if numbers else "nothing now",
             escape(batch.ranges.replace(", ", "\n")),
@@ -97,9 +99,14 @@ def _batch_table(found: Explanation) -> Table:
     return table
 
 
+def _name(batch: Batch) -> str:
+    """Its number; of an archive, the numbers that it stands for."""
+    return f"{batch.batch_id}" if batch.last_id is None else f"{batch.batch_id}..{batch.last_id}"
+
+
 def _membership(batch: Batch, revisions: list[Revision]) -> str:
     """From which revision on a batch is summed, and to which, if later ones do without it."""
-    numbers = [each.revision for each in revisions if batch.batch_id in each.batches]
+    numbers = [each.revision for each in revisions if any(map(batch.has, each.batches))]
     if not numbers:
         return "none yet"
     first, last = numbers[0], numbers[-1]
@@ -110,6 +117,11 @@ def _membership(batch: Batch, revisions: list[Revision]) -> str:
 
 def _notes(found: Explanation) -> Iterator[str]:
     newest = found.revisions[-1] if found.revisions else None
+    former = [batch for batch in found.batches if batch.is_former]
+    if former:
+        which = ", ".join(map(_name, former))
+        name = found.output.pipeline
+        yield f"By a definition from before a rebuild: batches {which} (`microbatch rebuild {name}` redoes them)."
     for batch in found.batches:
         if batch.redone_at is None:
             continue
@@ -135,6 +147,14 @@ def _print_messages(connection: psycopg.Connection, found: Explanation, at: dict
     for batch in found.batches:
         stored = found.contributions.get(batch.batch_id)
         if stored is None:
+            continue
+        if batch.last_id is not None:
+            print(
+                f"\nbatches {_name(batch)}: archived, so that it is not known which messages each of them has counted"
+            )
+            continue
+        if batch.is_former:
+            print(f"\nbatch {batch.batch_id}: computed by a definition from before a rebuild, which no file has now")
             continue
         print(f"\nbatch {batch.batch_id}: partition@offset, Kafka's time, key, value")
         for message in tracer.messages(batch):

@@ -16,6 +16,7 @@ from microbatch.columntypes import ColumnType
 from microbatch.decoding import Decoder, Message, Reject
 from microbatch.expressions import OFFSET, PARTITION, connect
 from microbatch.flow import KAFKA_MS, KEY, Flow
+from microbatch.lateness import LateMessages
 from microbatch.outputs import Pairs, TumblingWindow
 from microbatch.pairing import PairEvents
 from microbatch.pipeline import Pipeline
@@ -88,6 +89,7 @@ class Computation:
             Contributions(self._database, position, window, columns, self._types)
             for position, window in enumerate(pipeline.windows)
         ]
+        self._late = [LateMessages(self._database, position) for position in range(len(pipeline.windows))]
         self._pairs = [
             PairEvents(self._database, position, output, columns[output.field])
             for position, output in enumerate(pipeline.pairs)
@@ -165,6 +167,10 @@ class Computation:
         """What the batch contributes to a window's output."""
         return self._windows[self._pipeline.windows.index(window)]
 
+    def late(self, window: TumblingWindow) -> LateMessages:
+        """The batch's late messages of a window's output; those that are dead letters are not among them."""
+        return self._late[self._pipeline.windows.index(window)]
+
     def pairs(self, output: Pairs) -> PairEvents:
         """The batch's events for a pairing."""
         return self._pairs[self._pipeline.pairs.index(output)]
@@ -175,8 +181,9 @@ class Computation:
         self._has_gathered = True
 
     def _use(self, relation: str) -> None:
-        for contributions in self._windows:
+        for contributions, late in zip(self._windows, self._late, strict=True):
             contributions.add(relation)
+            late.add(relation)
         for events in self._pairs:
             events.add(relation)
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from microbatch.archives import refuse_archived_run
 from microbatch.batching import Attempt, Task, covering, fill, log_batch, record_failure
 from microbatch.claiming import claim, interval_offsets, lock_batch, plan, refuse_lost, uncovered
 from microbatch.clock import Clock
@@ -94,11 +95,17 @@ def consume(
 
 
 def _work(task: Task) -> ConsumeSummary:
-    """What there is to do for this run, in this life of it."""
+    """What there is to do for this run, in this life of it.
+
+    Raises:
+        BatchArchivedError: it was cleared, and batches that it had made are archived.
+    """
     (completed,) = one_row(task.connection, _LEDGER["run_completed"], task.run_facts)
     if completed is not None and completed >= task.run.clear_number:
         log.info("%s: this run has completed already, nothing to do", task.pipeline.name)
         return ConsumeSummary(task.shard, [], behind=0, completed_before=True, partitions=task.partitions)
+    if task.run.clear_number > 0:
+        refuse_archived_run(task.connection, task.run_facts, task.pipeline.source.name)
     if completed is not None or task.run.mode == "reprocess":
         return redo(task, completed)
     if task.run.mode == "interval" and task.run.interval is not None:

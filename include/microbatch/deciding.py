@@ -17,7 +17,7 @@ from microbatch.postgres import Connection, connect, one_row
 from microbatch.settings import Connections
 from microbatch.sql import queries
 
-Kind = Literal["accept-loss", "accept-rejects", "recover", "redrive"]
+Kind = Literal["accept-loss", "accept-rejects", "recover", "redrive", "rebuild"]
 """The commands by which people decide."""
 
 _DECIDING: Final = queries("deciding")

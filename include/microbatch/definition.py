@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from microbatch import measures
+from microbatch.errors import DefinitionChangedError
 from microbatch.fields import fields
 from microbatch.outputs import Pairs, Stream, Transform, TumblingWindow
 from microbatch.pipeline import Pipeline
@@ -58,6 +59,36 @@ def only_adds(old: Plain, new: Plain) -> bool:
     That is measures of a window, columns of a stream, and optional fields of the event. What was there stays as it was.
     """
     return old != new and _without_additions(old, new) == old
+
+
+def beyond_rebuild(old: Plain, new: Plain) -> list[str]:
+    """Where two definitions differ in what not even a rebuild can change, as `path: old -> new`; empty: nowhere.
+
+    A rebuild reads the same source and writes into tables and topics that keep their shape; beside that, whatever may
+    be added may change too. Pairs stay as they were paired: of a pipeline that has some, nothing can change.
+    """
+    if only_adds(old, new):
+        return []
+    if any(output["kind"] == "pairs" for output in old["outputs"]):
+        return difference(old, new)
+    return difference(_shape(old), _shape(_without_additions(old, new)))
+
+
+def changed_error(pipeline: Pipeline, registered: Plain) -> DefinitionChangedError:
+    """What to say of a declaration that is not the registered definition; it names the way out that there is."""
+    declared = definition(pipeline)
+    remedy = (
+        "give the changed pipeline another name and sinks of its own"
+        if beyond_rebuild(registered, declared)
+        else f"count by it what was counted before: `microbatch rebuild {pipeline.name}`"
+    )
+    return DefinitionChangedError(
+        pipeline=pipeline.name,
+        registered=definition_hash(registered)[:12],
+        declared=definition_hash(declared)[:12],
+        difference="; ".join(difference(registered, declared)),
+        remedy=remedy,
+    )
 
 
 # -- parts -----------------------------------------------------------------------------------------------------
@@ -147,3 +178,28 @@ def _known_parts(old: Plain, new: Plain) -> Plain:
     if isinstance(new[part], dict):
         return {**new, part: {name: item for name, item in new[part].items() if name in there}}
     return {**new, part: [item for item in new[part] if item[0] in there]}
+
+
+# -- what a rebuild leaves as it is ----------------------------------------------------------------------------
+
+
+def _shape(plain: Plain) -> Plain:
+    """What a definition says of its source, its sinks and their columns."""
+    return {
+        "source": {"topic": plain["source"]["topic"]},
+        "dead_letters": plain["dead_letters"],
+        "outputs": [_shape_of_output(output) for output in plain["outputs"]],
+    }
+
+
+def _shape_of_output(output: Plain) -> Plain:
+    if output["kind"] == "tumbling_window":
+        of_measures = {name: _without(measure, "field") for name, measure in output["measures"].items()}
+        return {**output, "measures": of_measures}
+    if output["kind"] == "stream":
+        return {**_without(output, "where", "reject"), "columns": {name: kind for name, _, kind in output["columns"]}}
+    return output
+
+
+def _without(plain: Plain, *names: str) -> Plain:
+    return {name: value for name, value in plain.items() if name not in names}

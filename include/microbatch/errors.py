@@ -119,6 +119,12 @@ class ResultUnknownError(TerminalError):
     message = "{table}: {what}; {there}"
 
 
+class ExportRefusedError(TerminalError):
+    """A file of results cannot be written."""
+
+    message = "{file}: {reason}"
+
+
 class NotDecidedError(TerminalError):
     """A command that changes what was counted needs a person's word."""
 
@@ -126,6 +132,12 @@ class NotDecidedError(TerminalError):
         "nothing was changed: {missing} is missing. Without a terminal, give --yes and --reason; the reason is kept on "
         "record"
     )
+
+
+class RebuildRefusedError(TerminalError):
+    """What a pipeline has counted cannot be counted again by the definition that its file has now."""
+
+    message = "pipeline {pipeline!r} cannot be rebuilt: {reason}. {remedy}"
 
 
 class NotAsShownError(TransientError):
@@ -247,7 +259,7 @@ class DefinitionChangedError(TerminalError):
 
     message = (
         "pipeline {pipeline!r} is registered with another definition ({registered}, now {declared}); "
-        "what differs: {difference}. Undo that, or give the changed pipeline another name and sinks of its own"
+        "what differs: {difference}. Undo that, or {remedy}"
     )
 
 
@@ -383,6 +395,17 @@ class BatchRetiredError(TerminalError):
     message = (
         "{topic}: batch {batch_id} cannot be redone: it was read from a log that was truncated, or deleted and created "
         "anew; the batch stays as it is, and batches after it were not redone. Redo an interval that begins later"
+    )
+
+
+class BatchArchivedError(TerminalError):
+    """A batch is to be redone that was folded into an archive."""
+
+    message = (
+        "{topic}: {what} cannot be redone: it is in the archive of batches {first} to {last}, read from "
+        "{since} to {until}, of which single batches are not known any more. It stays as it is, and batches after it "
+        "were not redone. Redo an interval that begins later, at {until} at the latest; Keep(contributions=…) of the "
+        "pipeline says how long batches can be redone"
     )
 
 

@@ -70,7 +70,11 @@ class Revision(msgspec.Struct, frozen=True):
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """A batch; `ranges` is text for people."""
+    """A batch, or an archive of those from `batch_id` to `last_id`; `ranges` is text for people.
+
+    Attributes:
+        is_former: a definition from before a rebuild has computed it.
+    """
 
     batch_id: int
     kind: str
@@ -82,6 +86,12 @@ class Batch(msgspec.Struct, frozen=True):
     redo_dag_id: str | None
     redo_run_id: str | None
     ranges: str
+    last_id: int | None
+    is_former: bool
+
+    def has(self, batch_id: int) -> bool:
+        """Whether it is the batch of that number, or the archive that this has become a part of."""
+        return self.batch_id <= batch_id <= (self.last_id or self.batch_id)
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -124,7 +134,7 @@ class Explainer:
         Raises:
             ResultUnknownError: there is no such table, key or window; the text says which there are.
         """
-        output = self._output(table)
+        output = self.output(table)
         if len(key) != len(output.by):
             raise ResultUnknownError(
                 table=output.table, what=f"{len(key)} values were given for a key", there=f"a key is {output.key}"
@@ -149,12 +159,12 @@ class Explainer:
             key={name: first[name] for name, _ in output.by},
             window=(first["window_start"], first["window_end"]),
             revisions=revisions,
-            batches=self._batches(ids),
+            batches=self._batches(output, ids),
             contributions=contributions,
             lost_offsets=self._lost_offsets(output),
         )
 
-    def _output(self, table: str) -> Output:
+    def output(self, table: str) -> Output:
         """The output of that table.
 
         Raises:
@@ -189,9 +199,10 @@ class Explainer:
                         longest_s=plain["size_s"] + LONGER_S,
                     )
 
-    def _batches(self, ids: list[int]) -> list[Batch]:
+    def _batches(self, output: Output, ids: list[int]) -> list[Batch]:
+        facts = {"pipeline_id": output.pipeline_id, "batches": ids}
         with self._connection.cursor(row_factory=class_row(Batch)) as cursor:
-            return cursor.execute(_EXPLAINING["batches"], {"batches": ids}).fetchall()
+            return cursor.execute(_EXPLAINING["batches"], facts).fetchall()
 
     def _lost_offsets(self, output: Output) -> int:
         facts = {"pipeline_id": output.pipeline_id}

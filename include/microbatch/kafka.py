@@ -20,7 +20,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.admin._listoffsets import ListOffsetsResultInfo, OffsetSpec
 from confluent_kafka.cimpl import NewTopic
 
 from microbatch.errors import (
@@ -47,6 +47,7 @@ _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 # The client has no types for these.
 _EARLIEST: Final[OffsetSpec] = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: Final[OffsetSpec] = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_NEWEST: Final[OffsetSpec] = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]
 
 
 class TopicFacts(msgspec.Struct, frozen=True):
@@ -182,14 +183,24 @@ class Broker:
         found = self._offsets(topic, list(partitions), spec, IsolationLevel.READ_UNCOMMITTED)
         return {partition: None if offset < 0 else offset for partition, offset in found.items()}
 
+    def newest_times(self, topic: str, partitions: Iterable[int]) -> dict[int, datetime]:
+        """The latest timestamp of those partitions that have messages, wherever it stands; it may be in the future."""
+        found = self._look(topic, list(partitions), _NEWEST, IsolationLevel.READ_UNCOMMITTED)
+        return {p: _EPOCH + timedelta(milliseconds=at.timestamp) for p, at in found.items() if at.timestamp >= 0}
+
     def _offsets(
         self, topic: str, partitions: list[int], spec: OffsetSpec, isolation: IsolationLevel
     ) -> dict[int, int]:
+        return {partition: at.offset for partition, at in self._look(topic, partitions, spec, isolation).items()}
+
+    def _look(
+        self, topic: str, partitions: list[int], spec: OffsetSpec, isolation: IsolationLevel
+    ) -> dict[int, ListOffsetsResultInfo]:
         if not partitions:
             return {}
         asked = {TopicPartition(topic, partition): spec for partition in partitions}
         futures = self._admin.list_offsets(asked, isolation_level=isolation, request_timeout=KAFKA_TIMEOUT_S)
-        return {at.partition: self._answer(future).offset for at, future in futures.items()}
+        return {at.partition: self._answer(future) for at, future in futures.items()}
 
     def _answer(self, future: Future[Any]) -> Any:
         try:

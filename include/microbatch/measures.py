@@ -42,6 +42,12 @@ class Partial(msgspec.Struct, frozen=True):
         # The sum of counts and of sums is wider than they are: it goes back to what the column holds.
         return f"{self.merge}({column})" if self.merge != "sum" else f"sum({column})::{_summed(self.kind)}"
 
+    def folded(self, column: str) -> str:
+        """PostgreSQL's expression for the partial value of several batches; what one did not compute stays null."""
+        merged = f"{self.merge}({column})"
+        # Only numbers of values are bigint; sums of values are wider, and null where there was no value.
+        return _if_computed(merged, column) if (self.merge, self.kind) == ("sum", "bigint") else merged
+
 
 class Measure(msgspec.Struct, frozen=True, tag_field="measure"):
     """One number per window and key."""

@@ -13,12 +13,13 @@ import msgspec
 from microbatch.claiming import refuse_old_definition
 from microbatch.columntypes import Column
 from microbatch.crash import crash_point
+from microbatch.final_days import note_final_days
 from microbatch.outbox import SEGMENT_MESSAGES, encode_segment, result_message
 from microbatch.outputs import TumblingWindow
 from microbatch.pipeline import Pipeline
 from microbatch.postgres import Connection, acquire, one_row
 from microbatch.registration import Registration
-from microbatch.runs import Run
+from microbatch.runs import Revised, Run
 from microbatch.sql import queries
 from microbatch.view import view
 from microbatch.window_tables import WindowTables
@@ -37,8 +38,7 @@ class Merged(msgspec.Struct, frozen=True):
     """What a merge did; `closed_until` None: no window is closed yet."""
 
     closed_until: datetime | None
-    revisions: int
-    corrections: int
+    revised: list[Revised]
 
 
 class Touched(msgspec.Struct, frozen=True):
@@ -92,11 +92,11 @@ class Merge:
             crash_point("publish.after_closing")
             touched = self._take_touched()
             crash_point("publish.after_take")
-            revisions, corrections = self._publish_changes(touched, closing)
+            revised = self._publish_changes(touched, closing)
             crash_point("publish.after_totals")
             self._connection.execute(_OUTBOX["number_segments"], self._facts)
             crash_point("publish.after_numbering")
-        return Merged(closing.closed_until, revisions, corrections)
+        return Merged(closing.closed_until, revised)
 
     def _close(self) -> Closing:
         """Move closed_until as far as all partitions are caught up, and complete_from as far as history is read."""
@@ -109,10 +109,10 @@ class Merge:
         rows = self._connection.execute(_OUTBOX["take_touched"], self._facts).fetchall()
         return [Touched(*row) for row in rows]
 
-    def _publish_changes(self, touched: list[Touched], closing: Closing) -> tuple[int, int]:
-        """Write results, history and segments of all windows; returns revisions and corrections."""
+    def _publish_changes(self, touched: list[Touched], closing: Closing) -> list[Revised]:
+        """Write results, history and segments of all windows; returns what was revised."""
         if not self._pipeline.windows or not (touched or closing.has_moved):
-            return 0, 0
+            return []
         merge_id, merged_at = self._insert_merge()
         facts = {
             **self._facts,
@@ -121,16 +121,18 @@ class Merge:
             "merged_at": merged_at,
         }
         ended_behind = self._ended_behind()
-        revisions = corrections = 0
+        revised = []
         for output in self._pipeline.windows:
             name = ".".join(self._pipeline.state(output))
             mine = [item for item in touched if item.output == name]
             open_windows = {"open_windows": ended_behind or output.emit == "early"}
             changed = self._publish_output(output, mine, {**facts, **open_windows})
-            revisions, corrections = revisions + changed[0], corrections + changed[1]
-        if not revisions:
+            revised += [changed] if changed else []
+            if changed or closing.has_moved:
+                note_final_days(self._connection, self._pipeline, output, facts)
+        if not revised:
             self._connection.execute(_OUTBOX["delete_merge"], facts)
-        return revisions, corrections
+        return revised
 
     def _insert_merge(self) -> tuple[int, datetime]:
         merge_id, merged_at = one_row(self._connection, _OUTBOX["insert_merge"], self._run_facts)
@@ -140,7 +142,7 @@ class Merge:
         """Whether the run ended before it was caught up: then touched open windows are shown too."""
         return one_row(self._connection, _OUTBOX["run_ended_behind"], self._run_facts) == (True,)
 
-    def _publish_output(self, output: TumblingWindow, touched: list[Touched], facts: dict[str, Any]) -> tuple[int, int]:
+    def _publish_output(self, output: TumblingWindow, touched: list[Touched], facts: dict[str, Any]) -> Revised | None:
         tables = WindowTables(self._pipeline, output, self._view)
         by_batch = [item for item in touched if item.batch_id is not None]
         mine = {
@@ -148,10 +150,13 @@ class Merge:
             "windows": [item.window_start for item in by_batch],
             "whole_windows": [item.window_start for item in touched if item.batch_id is None],
         }
-        revisions, corrections = one_row(self._connection, tables.compose("publish_changes"), {**facts, **mine})
-        if revisions and output.topic is not None:
+        changed = one_row(self._connection, tables.compose("publish_changes"), {**facts, **mine})
+        revised = Revised(".".join(self._pipeline.state(output)), *changed)
+        if not revised.revisions:
+            return None
+        if output.topic is not None:
             self._write_segments(output.topic.name, tables, facts["merge_id"])
-        return revisions, corrections
+        return revised
 
     def _write_segments(self, topic: str, tables: WindowTables, merge_id: int) -> None:
         """The rows that this merge wrote into the history, as many at a time as a segment holds."""

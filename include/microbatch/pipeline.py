@@ -8,6 +8,7 @@ import msgspec
 from microbatch.checking import check
 from microbatch.event import Event
 from microbatch.fields import Field, fields
+from microbatch.keeping import Keep
 from microbatch.outputs import AnyOutput, KafkaTopic, Pairs, Stream, Transform, TumblingWindow
 
 TOPIC_SCHEMA = "microbatch_topic"
@@ -33,6 +34,7 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
         max_rejected: the share of a batch (of at least 100 messages) above which it fails.
         shards: how many tasks share the source's partitions.
         dead_letters: the topic for rejects; None: `<source>-dlq`.
+        keep: how long batches can be redone, and superseded revisions and rows are kept.
 
     Raises:
         DeclarationError: it cannot work; the text names the object, the value and the remedy.
@@ -52,6 +54,7 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
     max_rejected: float = 0.5
     shards: int = 1
     dead_letters: KafkaTopic | None = None
+    keep: Keep = Keep()
 
     def __post_init__(self) -> None:
         check(self)

@@ -33,7 +33,8 @@ def publish(pipeline: Pipeline, run: Run, connections: Connections) -> PublishSu
         _log(pipeline, merged)
         sender = Sender(connection, Outlet.of(pipeline, registration), connections)
         sender.send()
-        waiting = _waiting(connection, registration)
+        left = {"pipeline_id": registration.pipeline_id, "dag_id": run.dag_id, "run_id": run.run_id}
+        waiting, untold, stored = one_row(connection, _OUTBOX["left"], left)
     if sender.refused:
         first = sender.refused[0]
         raise MessagesRefusedError(
@@ -43,9 +44,10 @@ def publish(pipeline: Pipeline, run: Run, connections: Connections) -> PublishSu
         )
     return PublishSummary(
         closed_until=merged.closed_until,
-        revisions=merged.revisions,
-        corrections=merged.corrections,
-        sent=sender.sent,
+        revised=merged.revised,
+        sent_to=dict(sender.sent_to),
+        stored=stored,
+        untold=untold,
         waiting=waiting,
     )
 
@@ -58,16 +60,8 @@ def _lock(connection: Connection, registration: Registration) -> None:
     crash_point("publish.after_lock")
 
 
-def _waiting(connection: Connection, registration: Registration) -> int:
-    return int(one_row(connection, _OUTBOX["outbox_waiting"], {"pipeline_id": registration.pipeline_id})[0])
-
-
 def _log(pipeline: Pipeline, merged: Merged) -> None:
     closed = f"windows closed until {merged.closed_until}" if merged.closed_until else "no window closed yet"
-    log.info(
-        "%s: %s, %d revisions, %d of them corrections",
-        pipeline.name,
-        closed,
-        merged.revisions,
-        merged.corrections,
-    )
+    revisions = sum(revised.revisions for revised in merged.revised)
+    corrections = sum(revised.corrections for revised in merged.revised)
+    log.info("%s: %s, %d revisions, %d of them corrections", pipeline.name, closed, revisions, corrections)

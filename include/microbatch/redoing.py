@@ -5,11 +5,13 @@ it fails before anything has changed, and the good history stays.
 """
 
 import logging
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
 import msgspec
 
+from microbatch.archives import refuse_archived
 from microbatch.batching import Attempt, Task, covering, fill, log_batch, record_failure
 from microbatch.claiming import Claim, interval_offsets, lock_definition, lock_shard
 from microbatch.crash import crash_point
@@ -32,11 +34,13 @@ class Done(msgspec.Struct, frozen=True):
         claim: as it was claimed when it was read first.
         recorded: the messages that were found in each range.
         is_redone: this run has redone it already.
+        is_current: what came from it is what the definition of now gives.
     """
 
     claim: Claim
     recorded: dict[OffsetRange, int]
     is_redone: bool
+    is_current: bool
 
 
 def redo(task: Task, completed: int | None) -> ConsumeSummary:
@@ -49,13 +53,14 @@ def redo(task: Task, completed: int | None) -> ConsumeSummary:
         completed: the clear number of the life in which the run completed last; None: it never did.
 
     Raises:
+        BatchArchivedError: one of the batches is in an archive; it was not redone, nor was any after it.
         BatchDeletedError, BatchShrunkError: the input of a batch is not there any more; that batch is as it was.
     """
     chosen = _chosen(task)
     log.info("%s: %d batches to redo", task.pipeline.name, len(chosen))
     batches = []
     for batch_id in chosen:
-        batch = _redo_batch(task, batch_id, completed)
+        batch = redo_batch(task, batch_id, lambda done: done.is_redone, completed)
         if batch is None:
             log.info("batch %d: this run has redone it before", batch_id)
         else:
@@ -66,10 +71,19 @@ def redo(task: Task, completed: int | None) -> ConsumeSummary:
 
 
 def _chosen(task: Task) -> list[int]:
-    """The batches to redo, oldest first: those that belong to this shard now."""
+    """The batches to redo, oldest first: those that belong to this shard now.
+
+    Raises:
+        BatchArchivedError: one of them, of whatever shard, is in an archive.
+    """
     interval = task.run.interval if task.run.mode == "reprocess" else None
     found = _meeting(task, interval) if interval is not None else _made_by_run(task)
+    _refuse_archived(task, [batch_id for batch_id, _ in found])
     return [batch_id for batch_id, shard in found if shard % task.pipeline.shards == task.shard]
+
+
+def _refuse_archived(task: Task, batches: list[int]) -> None:
+    refuse_archived(task.connection, task.registration.pipeline_id, task.pipeline.source.name, batches)
 
 
 def _made_by_run(task: Task) -> list[tuple[int, int]]:
@@ -83,15 +97,27 @@ def _meeting(task: Task, interval: tuple[datetime, datetime]) -> list[tuple[int,
     return covering(task, wanted.values())
 
 
-def _redo_batch(task: Task, batch_id: int, completed: int | None) -> BatchSummary | None:
-    """Redo one batch, whole, or leave it as it is; None if this run has redone it before."""
+def redo_batch(
+    task: Task, batch_id: int, is_left: Callable[[Done], bool], completed: int | None = None
+) -> BatchSummary | None:
+    """Redo one batch, whole, or leave it as it is; None if it is to be left.
+
+    Args:
+        task: which run, and for which shard.
+        batch_id: the batch.
+        is_left: judges it once it is locked: somebody may have redone it meanwhile.
+        completed: as in `redo`.
+
+    Raises:
+        BatchDeletedError, BatchRetiredError, BatchShrunkError: its input is not there any more; it is as it was.
+    """
     started_s = task.clock.monotonic_s()
     attempt = Attempt()
     try:
         with task.connection.transaction():
             _lock(task, batch_id)
             done = _load(task, batch_id, completed)
-            if done.is_redone:
+            if is_left(done):
                 return None
             attempt.ranges = done.claim.ranges
             windows = _replace(task, done, attempt)
@@ -115,22 +141,24 @@ def _lock(task: Task, batch_id: int) -> None:
 
     Raises:
         OldDefinitionError: the definition is not ours.
+        BatchArchivedError: it was folded since it was chosen.
     """
     pipeline_id = task.registration.pipeline_id
     lock_definition(task.connection, task.pipeline, task.registration)
     acquire(task.connection, _LEDGER["lock_batch"], {"batch_id": batch_id}, pipeline_id)
+    _refuse_archived(task, [batch_id])
     lock_shard(task.connection, task.registration, task.shard)
     crash_point("redo.after_lock")
 
 
 def _load(task: Task, batch_id: int, completed: int | None) -> Done:
     facts = {**task.run_facts, "batch_id": batch_id, "completed": completed}
-    batch_time, is_redone = one_row(task.connection, _LEDGER["batch_to_redo"], facts)
+    batch_time, is_redone, is_current = one_row(task.connection, _LEDGER["batch_to_redo"], facts)
     rows = task.connection.execute(_LEDGER["ranges_of_batch"], facts).fetchall()
     if any(topic_id != task.registration.topic_id for *_, topic_id in rows):
         raise BatchRetiredError(topic=task.pipeline.source.name, batch_id=batch_id)
     recorded = {OffsetRange(partition, start, end): messages for partition, start, end, messages, _ in rows}
-    return Done(Claim(batch_id, batch_time, list(recorded)), recorded, is_redone)
+    return Done(Claim(batch_id, batch_time, list(recorded)), recorded, is_redone, is_current)
 
 
 def _replace(task: Task, done: Done, attempt: Attempt) -> int:

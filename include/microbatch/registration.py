@@ -14,23 +14,24 @@ from psycopg.types.json import Jsonb
 
 from microbatch.clock import Clock
 from microbatch.crash import crash_point
-from microbatch.definition import Plain, definition, definition_hash, difference, only_adds
+from microbatch.definition import Plain, changed_error, definition, definition_hash, difference, only_adds
 from microbatch.errors import (
-    DefinitionChangedError,
+    MicrobatchError,
+    OldDefinitionError,
     OtherClusterError,
-    SinkOwnedError,
-    TableExistsError,
     TopicMissingError,
     TopicRecreatedError,
 )
 from microbatch.kafka import Broker, TopicFacts
 from microbatch.migrations import migrate
 from microbatch.output_tables import output_tables
+from microbatch.owning import add_sinks, make_views
 from microbatch.pipeline import Pipeline
 from microbatch.postgres import Connection, acquire, one_row
 from microbatch.settings import Connections
 from microbatch.sql import queries
 from microbatch.topics import create_sinks
+from microbatch.window_views import VIEWS
 
 log: Final = logging.getLogger("microbatch")
 _LEDGER: Final = queries("ledger")
@@ -78,17 +79,19 @@ class _Row(msgspec.Struct, frozen=True):
     source_topic: str
     definition: Plain
     definition_hash: str
+    views: int
 
 
 def register(pipeline: Pipeline, connections: Connections, connection: Connection) -> Registration:
     """Register a pipeline, or find that it is; new partitions of its source are added, beginning at 0.
 
-    Creates what is missing: the ledger's schema, sink topics, tables. A definition that only adds to the registered
-    one takes its place; its columns are added to the tables.
+    Creates what is missing: the ledger's schema, sink topics, tables, views. A definition that only adds to the
+    registered one takes its place; its columns are added to the tables.
 
     Raises:
         TopicMissingError, TopicRecreatedError, OtherClusterError: the source is not what it was.
         DefinitionChangedError: it is registered with another definition, and more than additions differ.
+        OldDefinitionError: the declaration is one that a rebuild has replaced.
         SinkOwnedError, TableExistsError: a sink is not free.
     """
     crash_point("consume.before_register")
@@ -102,6 +105,8 @@ def register(pipeline: Pipeline, connections: Connections, connection: Connectio
     if row is not None:
         _refuse_other_cluster(pipeline, connections, row, cluster_id)
         _change_definition(connection, pipeline, row)
+        if row.views < VIEWS:
+            make_views(connection, pipeline, row.pipeline_id)
     create_sinks(pipeline, broker)
     with connection.transaction():
         connection.execute(_LEDGER["lock_registration"])
@@ -109,11 +114,14 @@ def register(pipeline: Pipeline, connections: Connections, connection: Connectio
         is_new = row is None
         if row is None:
             row = _insert(connection, pipeline, connections.deployment, cluster_id)
-            _add_sinks(connection, broker, pipeline, row.pipeline_id)
+            add_sinks(connection, broker, pipeline, row.pipeline_id)
         _refuse_other_cluster(pipeline, connections, row, cluster_id)
         if row.definition_hash != definition_hash(definition(pipeline)):
-            raise _changed(pipeline, row)
+            raise _changed(connection, pipeline, row)
         _add_partitions(connection, broker, pipeline, row.pipeline_id, source, is_new=is_new)
+        connection.execute(
+            _LEDGER["set_keep"], {"pipeline_id": row.pipeline_id, **msgspec.structs.asdict(pipeline.keep)}
+        )
         sinks = connection.execute(_LEDGER["sink_partitions"], {"pipeline_id": row.pipeline_id}).fetchall()
     crash_point("consume.after_register")
     return Registration(
@@ -165,13 +173,13 @@ def _change_definition(connection: Connection, pipeline: Pipeline, row: _Row) ->
     In a transaction of its own: the lock of registrations, which all pipelines share, is not held while we wait.
 
     Raises:
-        DefinitionChangedError: more than additions differ.
+        DefinitionChangedError, OldDefinitionError: more than additions differ.
     """
     declared = definition(pipeline)
     if row.definition_hash == definition_hash(declared):
         return
     if not only_adds(row.definition, declared):
-        raise _changed(pipeline, row)
+        raise _changed(connection, pipeline, row)
     with connection.transaction():
         acquire(connection, _LEDGER["lock_definition"], {"pipeline_id": row.pipeline_id}, row.pipeline_id)
         (registered,) = one_row(connection, _LEDGER["definition"], {"pipeline_id": row.pipeline_id})
@@ -189,47 +197,14 @@ def _change_definition(connection: Connection, pipeline: Pipeline, row: _Row) ->
     log.info("%s: the definition has changed: %s", pipeline.name, "; ".join(difference(registered, declared)))
 
 
-def _changed(pipeline: Pipeline, row: _Row) -> DefinitionChangedError:
-    declared = definition(pipeline)
-    return DefinitionChangedError(
-        pipeline=pipeline.name,
-        registered=row.definition_hash[:12],
-        declared=definition_hash(declared)[:12],
-        difference="; ".join(difference(row.definition, declared)),
-    )
-
-
-def _add_sinks(connection: Connection, broker: Broker, pipeline: Pipeline, pipeline_id: int) -> None:
-    for tables in output_tables(pipeline):
-        for schema, table in tables.names:
-            _own(connection, pipeline, pipeline_id, "table", f"{schema}.{table}", None)
-            if one_row(connection, _LEDGER["table_exists"], {"schema": schema, "table": table}) == (True,):
-                raise TableExistsError(pipeline=pipeline.name, table=f"{schema}.{table}")
-        tables.create(connection, pipeline.name)
-    for output in pipeline.outputs:
-        if output.topic is not None:
-            _own_topic(connection, broker, pipeline, pipeline_id, "messages", output.topic.name)
-    _own_topic(connection, broker, pipeline, pipeline_id, "dead letters", pipeline.dead_letter_topic.name)
-
-
-def _own_topic(
-    connection: Connection, broker: Broker, pipeline: Pipeline, pipeline_id: int, kind: str, name: str
-) -> None:
-    facts = broker.topic(name)
-    if facts is None:
-        raise TopicMissingError(topic=name, bootstrap="the broker", pipeline=pipeline.name)
-    _own(connection, pipeline, pipeline_id, kind, name, facts.partitions)
-
-
-def _own(
-    connection: Connection, pipeline: Pipeline, pipeline_id: int, kind: str, name: str, partitions: int | None
-) -> None:
-    facts = {"pipeline_id": pipeline_id, "kind": kind, "name": name, "partitions": partitions}
-    owner = connection.execute(_LEDGER["owner_of_sink"], facts).fetchone()
-    if owner is not None:
-        what = "table" if kind == "table" else "topic"
-        raise SinkOwnedError(pipeline=pipeline.name, kind=what, name=name, owner=owner[0])
-    connection.execute(_LEDGER["insert_sink"], facts)
+def _changed(connection: Connection, pipeline: Pipeline, row: _Row) -> MicrobatchError:
+    """Whoever has a file from before a rebuild is to get the new one, not to rebuild everything back."""
+    declared = definition_hash(definition(pipeline))
+    facts = {"pipeline_id": row.pipeline_id, "definition_hash": declared}
+    if one_row(connection, _LEDGER["was_rebuilt_from"], facts) == (True,):
+        registered = row.definition_hash[:12]
+        return OldDefinitionError(pipeline=pipeline.name, declared=declared[:12], registered=registered)
+    return changed_error(pipeline, row.definition)
 
 
 def _add_partitions(
@@ -271,12 +246,14 @@ def _beginnings(broker: Broker, pipeline: Pipeline, partitions: list[int]) -> di
     if start == "earliest":
         return {partition: Beginning(at.low_watermark, complete_from=None) for partition, at in ends.items()}
     if isinstance(start, datetime):
-        found, since = broker.offsets_at(topic, partitions, start), start
+        found, since = broker.offsets_at(topic, partitions, start), dict.fromkeys(partitions, start)
     else:
-        found, since = dict.fromkeys(partitions), Clock().now()
+        # What is skipped may have a timestamp of the future: Kafka takes an hour.
+        now, newest = Clock().now(), broker.newest_times(topic, partitions)
+        found, since = dict.fromkeys(partitions), {p: max(now, newest.get(p, now)) for p in partitions}
     beginnings = {}
     for partition, at in ends.items():
         offset = found[partition]
         first_offset = at.high_watermark if offset is None else offset
-        beginnings[partition] = Beginning(first_offset, since + margin(pipeline) if first_offset else None)
+        beginnings[partition] = Beginning(first_offset, since[partition] + margin(pipeline) if first_offset else None)
     return beginnings

@@ -124,22 +124,57 @@ class ConsumeSummary(msgspec.Struct, frozen=True):
         return f"{counted}; {end}"
 
 
+class Revised(msgspec.Struct, frozen=True):
+    """What publish has changed in one table of results.
+
+    Attributes:
+        output: the table, with its schema.
+        revisions: results published, retractions among them.
+        corrections: those among them whose result had been final.
+        since: the start of the first window of them.
+        until: the end of the last one.
+    """
+
+    output: str
+    revisions: int
+    corrections: int
+    since: datetime
+    until: datetime
+
+
 class PublishSummary(msgspec.Struct, frozen=True):
     """What publish did.
 
     Attributes:
         closed_until: windows that end at or before it are closed; None: none is yet.
-        revisions: results published, retractions among them.
-        corrections: those among them whose result had been final.
-        sent: messages that reached Kafka.
+        revised: the tables of results that have changed.
+        sent_to: messages that reached Kafka, by topic.
+        stored: messages in the batches that the run has read or redone.
+        untold: final days of which Airflow has still to be told.
         waiting: segments that wait for a gap below them to be filled.
     """
 
     closed_until: datetime | None
-    revisions: int
-    corrections: int
-    sent: int
+    revised: list[Revised]
+    sent_to: dict[str, int]
+    stored: int
+    untold: int
     waiting: int
+
+    @property
+    def revisions(self) -> int:
+        """Over all tables."""
+        return sum(revised.revisions for revised in self.revised)
+
+    @property
+    def corrections(self) -> int:
+        """Over all tables."""
+        return sum(revised.corrections for revised in self.revised)
+
+    @property
+    def sent(self) -> int:
+        """Over all topics."""
+        return sum(self.sent_to.values())
 
     def describe(self) -> str:
         """One line for people."""

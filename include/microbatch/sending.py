@@ -12,6 +12,7 @@ After any error everything starts again from the lock.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
@@ -101,11 +102,11 @@ class Sender:
         self._broker = Broker(connections)
         self._facts = {"pipeline_id": outlet.pipeline_id}
         self._name = group_name(connections, outlet.name)
-        self.sent = 0
+        self.sent_to: Counter[str] = Counter()
         self.refused: list[Refusal] = []
 
     def send(self) -> None:
-        """Send all that is numbered; afterwards `sent` and `refused` say what became of it.
+        """Send all that is numbered; afterwards `sent_to`, by topic, and `refused` say what became of it.
 
         Raises:
             CursorUnexplainedError, OtherClusterError: nothing was sent, a person has to look.
@@ -237,10 +238,10 @@ class Sender:
             crash_point("publish.after_kafka_commit")
             self._mark(last)
             crash_point("publish.after_mark")
-            self.sent += sum(len(item.messages) for item in lot)
+            self.sent_to.update(message.topic for item in lot for message in item.messages)
             sent_something = True
             log.info("%s: sent publications up to %d", self._outlet.name, last)
-        self.sent -= len(self.refused)
+        self.sent_to.subtract(refusal.message.topic for refusal in self.refused)
         if not sent_something:
             crash_point("publish.before_renew")
             self.write_cursor(group)

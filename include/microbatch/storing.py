@@ -35,6 +35,7 @@ from microbatch.ranges import OffsetRange
 from microbatch.registration import Registration
 from microbatch.rejecting import Share, accepted_rejects
 from microbatch.relations import ROWS_A_FETCH, chunks
+from microbatch.resending import SentRows
 from microbatch.sql import queries
 from microbatch.stream_tables import StreamTables
 from microbatch.view import view
@@ -125,7 +126,8 @@ class BatchStore:
         # Each kind of message has its own: rows and letters of a range are in the order of their offsets.
         self._rows = {item: self._segments(item) for item in claim.ranges}
         self._letters = {item: self._segments(item) for item in claim.ranges}
-        self._rejected_before: set[tuple[int, int]] = set()
+        self._sent = self._sent_rows() if redo else None
+        self._rejected_before: dict[tuple[int, int], bool] = {}
         self._redriven: dict[tuple[int, int], str] = {}
         self._first_reason = ""
         self._share = Share(accepted)
@@ -163,6 +165,8 @@ class BatchStore:
         """
         self._refuse_too_many()
         self._decide()
+        if self._sent is not None:
+            self._sent.finish()
         windows = {start for window, tables in self._windows for start in self._store_contributions(window, tables)}
         for output, tables in self._pairs:
             self._store_pairs(output, tables)
@@ -181,10 +185,13 @@ class BatchStore:
             touched = {**batch, "pipeline_id": self._registration.pipeline_id, "output": self._touched_name(window)}
             self._connection.execute(tables.compose("touch_windows_of_batch"), touched)
             self._connection.execute(tables.compose("erase_contributions"), batch)
+        self._connection.execute(_LEDGER["erase_late"], batch)
         if self._stream is not None:
             self._stream.erase(self._connection, self._claim.batch_id, self._claim.ranges)
         rows = self._connection.execute(_LEDGER["resolve_rejects"], batch).fetchall()
-        self._rejected_before = {(partition, offset) for partition, offset in rows}
+        self._rejected_before = {(partition, offset): row_sent for partition, offset, row_sent in rows}
+        if self._sent is not None:
+            self._sent.begin(self._rejected_before)
         # After the rejects, whose batch is locked: a redrive of them was before that, or comes after this redo.
         rows = self._connection.execute(_LEDGER["redriven_of_batch"], batch).fetchall()
         self._redriven = {(partition, offset): reason for partition, offset, reason in rows}
@@ -200,6 +207,14 @@ class BatchStore:
 
     def _segments(self, item: OffsetRange) -> Segments:
         return Segments(self._connection, self._registration, self._claim.batch_id, item)
+
+    def _sent_rows(self) -> SentRows | None:
+        stream, output = self._stream, self._pipeline.stream
+        if stream is None or output is None or output.topic is None:
+            return None
+        is_known = stream.has_rows or bool(stream.unique)
+        ours, batch_id = self._registration, self._claim.batch_id
+        return SentRows(self._connection, ours, batch_id, output.topic.name, is_known=is_known)
 
     # -- rejects -----------------------------------------------------------------------------------------------------
 
@@ -222,11 +237,12 @@ class BatchStore:
 
     def _copy_rejects(self, rejects: list[Reject]) -> None:
         ours, batch_id = self._registration, self._claim.batch_id
+        row_sent = self._sent is not None and not self._sent.is_known
         with self._connection.cursor() as cursor, cursor.copy(_LEDGER["copy_rejects"]) as copy:
-            copy.set_types(["int4", "uuid", "int4", "int8", "int8", "text"])
+            copy.set_types(["int4", "uuid", "int4", "int8", "int8", "text", "bool"])
             for reject in rejects:
-                at = reject.message
-                copy.write_row((ours.pipeline_id, ours.topic_id, at.partition, at.offset, batch_id, reject.reason))
+                place = _place(reject.message)
+                copy.write_row((ours.pipeline_id, ours.topic_id, *place, batch_id, reject.reason, row_sent))
 
     def _refuse_too_many(self) -> None:
         if self._share.is_too_large(self._pipeline.max_rejected):
@@ -246,20 +262,23 @@ class BatchStore:
         stream = self._stream
         if stream is None or not stream.unique:
             return
-        self._computation.decide(lambda keys: stream.book(self._connection, self._claim.batch_id, keys))
+        output = self._pipeline.stream
+        topic = output.topic.name if output and output.topic else None
+        redone = {**self._registration_facts(), "topic": topic} if self._redo else None
+        self._computation.decide(lambda keys: stream.book(self._connection, self._claim.batch_id, keys, redone))
         for item, counts in self.counts.items():
             counts.repeated = self._computation.repeated(item)
             for some in chunks(self._computation.rows_of(item), ROWS_A_FETCH):
                 self._store_rows(item, some)
 
     def _store_rows(self, item: OffsetRange, rows: list[Row]) -> None:
-        """Into the table, and into the outbox unless it is a redo: a topic forgets nothing."""
+        """Into the table, and into the outbox; of a redo only those that no earlier attempt has sent."""
         stream, output = self._stream, self._pipeline.stream
         assert stream is not None  # noqa: S101 - only a stream has rows
         assert output is not None  # noqa: S101 - as above
         stream.copy_rows(self._connection, self._claim.batch_id, rows)
-        if output.topic is not None and not self._redo:
-            for row in rows:
+        if output.topic is not None:
+            for row in rows if self._sent is None else self._sent.unsent(rows):
                 self._rows[item].add(stream_message(self._origin, output.topic.name, row, stream.columns))
 
     # -- windows and pairs -------------------------------------------------------------------------------------------
@@ -277,7 +296,18 @@ class BatchStore:
             "windows": windows,
         }
         self._connection.execute(_LEDGER["touch_windows"], facts)
+        self._store_late(window)
         return windows
+
+    def _store_late(self, window: TumblingWindow) -> None:
+        late = list(self._computation.late(window).rows())
+        if not late:
+            return
+        output = self._touched_name(window)
+        with self._connection.cursor() as cursor, cursor.copy(_LEDGER["copy_late"]) as copy:
+            copy.set_types(["int8", "text", "timestamptz", "int8", "interval"])
+            for each in late:
+                copy.write_row((self._claim.batch_id, output, each.window_start, each.messages, each.lateness))
 
     def _touched_name(self, window: TumblingWindow) -> str:
         return ".".join(self._pipeline.state(window))

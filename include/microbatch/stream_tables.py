@@ -45,6 +45,7 @@ class StreamTables(Templates):
                 "names": names_of(column.name for column in self.columns),
                 "key_columns": definitions(self.unique),
                 "key": names_of(column.name for column in self.unique),
+                **{f"key_of_{alias}": names_of((column.name for column in self.unique), alias) for alias in "kct"},
             },
         )
 
@@ -73,11 +74,22 @@ class StreamTables(Templates):
             found = ((row.partition, row.offset, batch_id, *row.values) for row in rows)
             copy_all(connection, self.compose("copy_rows"), types, found)
 
-    def book(self, connection: Connection, batch_id: int, keys: Iterator[Key]) -> Iterator[tuple[int, int]]:
-        """Book the keys that nobody booked before; gives partition and offset of their events."""
+    def book(
+        self, connection: Connection, batch_id: int, keys: Iterator[Key], redone: dict[str, Any] | None
+    ) -> Iterator[tuple[int, int]]:
+        """Book the keys that nobody booked before; gives partition and offset of their events.
+
+        Args:
+            connection: in the batch's transaction.
+            batch_id: the batch.
+            keys: those that it has, each once.
+            redone: of a batch that is redone: pipeline, source and topic, as `take_keys` asks for them.
+        """
         connection.execute(self.compose("create_candidates"))
         types = [*(column.copied for column in self.unique), "int4", "int8", "int8"]
         copy_all(connection, self.compose("copy_candidates"), types, ((*key, batch_id) for key in keys))
+        if redone is not None:
+            connection.execute(self.compose("take_keys"), redone)
         connection.execute(self.compose("book_keys"))
         connection.execute("drop table candidate")
         with connection.cursor(name="booked") as cursor:
@@ -85,7 +97,8 @@ class StreamTables(Templates):
             yield from found
 
     def erase(self, connection: Connection, batch_id: int, ranges: Iterable[OffsetRange]) -> None:
-        """Take away what a batch has left."""
+        """Take away what a batch has left; the messages whose rows or keys they were are in `passed_before` then."""
+        connection.execute(self.compose("create_passed_before"))
         if self.has_rows:
             for item in ranges:
                 facts = {"partition": item.partition, "start_offset": item.start, "end_offset": item.end}

@@ -13,8 +13,7 @@ import psycopg
 from microbatch.columntypes import ColumnType
 from microbatch.computing import MEMORY_LIMIT
 from microbatch.decoding import Decoded, Decoder, Message
-from microbatch.definition import definition, definition_hash, difference
-from microbatch.errors import DefinitionChangedError
+from microbatch.definition import changed_error, definition, definition_hash
 from microbatch.event import EPOCH
 from microbatch.explaining import Batch, Explanation
 from microbatch.expressions import OFFSET, PARTITION, connect
@@ -63,14 +62,8 @@ class Tracer:
             DefinitionChangedError: it is not the one that the ledger has.
         """
         output = explanation.output
-        plain = definition(pipeline)
-        if definition_hash(plain) != output.definition_hash:
-            raise DefinitionChangedError(
-                pipeline=pipeline.name,
-                registered=output.definition_hash[:12],
-                declared=definition_hash(plain)[:12],
-                difference="; ".join(difference(output.definition, plain)),
-            )
+        if definition_hash(definition(pipeline)) != output.definition_hash:
+            raise changed_error(pipeline, output.definition)
         self._connection = connection
         self._pipeline = pipeline
         self._explanation = explanation

@@ -13,6 +13,7 @@ from microbatch.postgres import Connection
 from microbatch.sql import queries
 from microbatch.tables import Name, Templates, add_columns, comment, copy, definitions, names_of
 from microbatch.view import View
+from microbatch.window_views import WindowViews
 
 _TEMPLATES: Final = queries("windows")
 # Where clocks go back, a day and a week are longer, by two hours at the most.
@@ -26,10 +27,12 @@ class WindowTables(Templates):
         by: the columns of the key, less the window.
         measures: the columns of the result.
         partials: the columns of the contributions.
+        views: over the tables.
     """
 
     def __init__(self, pipeline: Pipeline, output: TumblingWindow, view: View) -> None:
         self._schema, self.name = pipeline.state(output)
+        self.views = WindowViews(self._schema, self.name, output.by)
         self.by = [_column(name, view.seen[name], f"column {name} of the event") for name in output.by]
         needed = {name: view.seen.get(m.needs or "") for name, m in output.measures.items()}
         self.measures = [Column(n, m.kind(needed[n]), m.describe()) for n, m in output.measures.items()]
@@ -46,7 +49,7 @@ class WindowTables(Templates):
         key = ["window_start", *(column.name for column in self.by)]
         measures = [column.name for column in self.measures]
         totals = [_total(name, measure, needed[name]) for name, measure in output.measures.items()]
-        result, contribution, history = (sql.Identifier(*name) for name in self.names)
+        result, contribution, history = (sql.Identifier(*name) for name in self._tables)
         return {
             "result": result,
             "contribution": contribution,
@@ -72,23 +75,29 @@ class WindowTables(Templates):
 
     @property
     def names(self) -> list[Name]:
-        """Results, contributions, history."""
+        """Results, contributions, history, and the views over them."""
+        return [*self._tables, *self.views.names]
+
+    @property
+    def _tables(self) -> list[Name]:
         return [(self._schema, self.name + suffix) for suffix in ("", "_contribution", "_history")]
 
     def create(self, connection: Connection, pipeline: str) -> None:
-        """Create the tables, with comments."""
+        """Create the tables and views, with comments."""
         for template in ("create_result", "create_contribution", "create_history"):
             connection.execute(self.compose(template, pipeline=sql.Literal(pipeline)))
         for table, columns in self._columns():
             comment(connection, table, columns)
+        self.views.create(connection)
 
     def add_columns(self, connection: Connection) -> None:
         """Add measures that are not there yet."""
         for table, columns in self._columns():
             add_columns(connection, table, columns)
+        self.views.add_columns(connection)
 
     def _columns(self) -> list[tuple[Name, list[Column]]]:
-        result, contribution, history = self.names
+        result, contribution, history = self._tables
         shown = [*self.by, *self.measures]
         return [(result, shown), (contribution, [*self.by, *self.partials]), (history, shown)]
 

@@ -12,7 +12,8 @@ from typing import Any, Final
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, get_current_context, task
 from airflow.sdk.types import DagRunProtocol
 
-from microbatch.airflow import START_DATE, TAG, task_manners, topic_asset
+from microbatch.airflow import START_DATE, TAG, task_manners
+from microbatch.airflow_assets import topic_asset
 from microbatch.airflow_connections import kafka_settings
 from microbatch.clock import Clock
 from microbatch.errors import RunParamsError

@@ -8,6 +8,7 @@ from recount.counted import NO_COUNTS, Counts
 from recount.ledger import Batch, Progress, Range
 from recount.picture import Picture
 from recount.report import Finding
+from recount.scope import ARCHIVE
 
 
 def check(picture: Picture) -> list[Finding]:
@@ -105,12 +106,30 @@ def _counts(picture: Picture) -> Finding:
         counted = picture.counted.counts.get((found.batch_id, found.partition, found.start), NO_COUNTS)
         if counted != _said(found):
             wrong.append(f"{_show(found)} says {_counted(_said(found))}; the topic has {_counted(counted)}")
-        a = sums[found.batch_id]
-        sums[found.batch_id] = (a[0] + counted[0], a[1] + counted[1], a[2] + counted[2], a[3] + counted[3])
+        sums[found.batch_id] = _plus(sums[found.batch_id], counted)
     for batch_id, batch in picture.ledger.batches.items():
         if picture.scope.reads(batch_id) and _said(batch) != sums[batch_id]:
             wrong.append(f"batch {batch_id} says {_counted(_said(batch))}; really {_counted(sums[batch_id])}")
+    wrong += _archives(picture)
     return Finding("messages of ranges and batches counted", picture.counted.messages, tuple(wrong))
+
+
+def _archives(picture: Picture) -> list[str]:
+    """Archives are taken on trust, but each says what its ranges say together."""
+    ledger = picture.ledger
+    said = {batch_id: NO_COUNTS for batch_id, batch in ledger.batches.items() if batch.kind == ARCHIVE}
+    for found in (*ledger.ranges, *ledger.elsewhere):
+        if found.batch_id in said:
+            said[found.batch_id] = _plus(said[found.batch_id], _said(found))
+    return [
+        f"archive {batch_id} says {_counted(_said(ledger.batches[batch_id]))}; its ranges say {_counted(counts)}"
+        for batch_id, counts in said.items()
+        if counts != _said(ledger.batches[batch_id])
+    ]
+
+
+def _plus(a: Counts, b: Counts) -> Counts:
+    return a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]
 
 
 def _said(found: Range | Batch) -> Counts:

@@ -98,17 +98,24 @@ def _history(picture: Picture, should: Expected, tables: WindowTables) -> Findin
     wrong = []
     for cell in sorted(tables.history.keys() | tables.results.keys(), key=str):
         revisions = tables.history.get(cell, [])
-        wrong += [f"{cell}: {text}" for text in sequence(revisions, any(r.is_adopted for r in revisions))]
+        first = revisions[0].number if picture.ledger.is_pruned and revisions else 1
+        wrong += [f"{cell}: {text}" for text in sequence(revisions, any(r.is_adopted for r in revisions), first)]
         wrong += [f"{cell}: {text}" for text in _last(should.window, revisions, tables.results.get(cell))]
         wrong += [f"{cell}: {text}" for text in _batches(picture, should, cell, revisions)]
     return Finding(f"{should.window.name}_history", sum(len(r) for r in tables.history.values()), tuple(wrong))
 
 
-def sequence(revisions: list[Revision], holes_allowed: bool = False) -> list[str]:
-    """What is wrong with the order of a key's revisions: gaps, repeats, no change, final and then not."""
+def sequence(revisions: list[Revision], holes_allowed: bool = False, first: int = 1) -> list[str]:
+    """What is wrong with the order of a key's revisions: gaps, repeats, no change, final and then not.
+
+    Args:
+        revisions: in the order in which they were published.
+        holes_allowed: some may have been lost.
+        first: the number of the first one that is kept.
+    """
     numbers = [revision.number for revision in revisions]
     wrong = []
-    if numbers != list(range(1, len(numbers) + 1)) and not holes_allowed:
+    if numbers != list(range(first, first + len(numbers))) and not holes_allowed:
         wrong.append(f"revisions are {', '.join(map(str, numbers))}")
     for left, right in pairwise(revisions):
         if right.number <= left.number and holes_allowed:

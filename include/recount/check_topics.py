@@ -81,7 +81,11 @@ def _against_history(picture: Picture, output: int, topic: str, published: Seque
     sent: dict[tuple[Cell, int], list[Revision]] = defaultdict(list)
     for each in published:
         sent[each.cell, each.revision.number].append(each.revision)
-    wrong = [f"{cell}, revision {number}: not in the history" for cell, number in sent.keys() - history.keys()]
+    wrong = [
+        f"{cell}, revision {number}: not in the history"
+        for cell, number in sent.keys() - history.keys()
+        if not (picture.ledger.is_pruned and number < _first_kept(tables, cell))
+    ]
     missing, compacted = _missing(picture, topic, tables, sent.keys())
     wrong += missing
     for (cell, number), found in sent.items():
@@ -96,6 +100,11 @@ def _against_history(picture: Picture, output: int, topic: str, published: Seque
         ]
     note = f"{compacted} superseded ones are not on the topic any more" if compacted else ""
     return Finding(f"topic {topic} = history", len(history), tuple(wrong), note)
+
+
+def _first_kept(tables: WindowTables, cell: Cell) -> int:
+    """The oldest revision of a cell in the history; 0: there is none, although the newest one is always kept."""
+    return min((revision.number for revision in tables.history.get(cell, [])), default=0)
 
 
 def _is_thinned(picture: Picture, topic: str) -> bool:

@@ -12,6 +12,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from recount import definition, tables, unrest
+from recount.archives import Archives
 from recount.definition import Definition
 from recount.errors import PipelineUnknownError
 from recount.pairing import Pairing, Place
@@ -53,7 +54,9 @@ class Batch:
         attempt: more than 1 says that it was redone.
         time_us: its one "now", in µs since 1970 UTC.
         is_older: it was computed by an earlier definition, which had fewer columns.
-        kind: `loss` says that nobody has read its offsets, and that a person has accepted that.
+        is_former: a rebuild has changed the definition since, and not redone this batch.
+        kind: `loss` says that nobody has read its offsets, and that a person has accepted that; `archive`, that old
+            batches have become this one.
         decision_id: of a loss, by which decision.
     """
 
@@ -64,6 +67,7 @@ class Batch:
     attempt: int = 1
     time_us: int = 0
     is_older: bool = False
+    is_former: bool = False
     kind: str = "catch up"
     decision_id: int | None = None
 
@@ -75,11 +79,16 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class RejectRow:
-    """A row of a rejected offset; a resolved one was accepted by a redo later, and counts."""
+    """A row of a rejected offset; a resolved one was accepted by a redo later, and counts.
+
+    Attributes:
+        row_sent: another attempt accepted it, and the stream's topic has its row.
+    """
 
     batch_id: int
     reason: str
     resolved: bool = False
+    row_sent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +127,9 @@ class Ledger:
         retired: those of them that a person has given up.
         already_sent: by topic, source places whose message was sent before this ledger knew of them.
         redriven: rejects that were sent to the source again.
+        is_rebuilt: what passes, and the values of its rows, may be other ones than when the batches were read first.
+        archives: what has become of old batches.
+        is_pruned: revisions that were superseded long ago are not kept.
     """
 
     pipeline_id: int
@@ -145,6 +157,9 @@ class Ledger:
     decisions: tuple[Decision, ...] = ()
     already_sent: dict[str, frozenset[Place]] = field(default_factory=dict)
     redriven: frozenset[Place] = frozenset()
+    is_rebuilt: bool = False
+    archives: Archives = field(default_factory=Archives)
+    is_pruned: bool = False
 
     @property
     def may_have_grown(self) -> bool:
@@ -230,7 +245,7 @@ def read(connection: Connection, pipeline: str, deployment: str, log: UUID | Non
         ranges=tuple(each for each in ranges if each.topic_id == log),
         batches={b["batch_id"]: _batch(row, b) for b in connection.execute(SQL["batches"], of)},
         rejects={
-            (r["partition"], r["offset"]): RejectRow(r["batch_id"], r["reason"], r["resolved"])
+            (r["partition"], r["offset"]): RejectRow(r["batch_id"], r["reason"], r["resolved"], r["row_sent"])
             for r in connection.execute(SQL["rejects"], of)
         },
         publisher=_publisher(connection, of),
@@ -249,6 +264,9 @@ def read(connection: Connection, pipeline: str, deployment: str, log: UUID | Non
             for found in connection.execute(SQL["already_sent"], of)
         },
         redriven=frozenset((r["partition"], r["offset"]) for r in connection.execute(SQL["redriven"], of)),
+        is_rebuilt=row["generation"] > 1,
+        archives=Archives.of((b["first_id"], b["end_id"]) for b in connection.execute(SQL["archives"], of)),
+        is_pruned=row["is_pruned"],
     )
 
 
@@ -270,11 +288,12 @@ def with_tables(
         interval: of which windows are wanted, beside all to which those batches contribute; None: all.
     """
     defined, wanted = found.definition, None if batches is None else sorted(batches)
+    archives = found.archives
     return replace(
         found,
-        tables=tuple(tables.of_window(connection, window, wanted, interval) for window in defined.windows),
-        stream=tables.of_stream(connection, defined.stream, wanted) if defined.stream else StreamTables(),
-        pairs=tuple(tables.of_pairs(connection, output) for output in defined.pairs),
+        tables=tuple(tables.of_window(connection, window, archives, wanted, interval) for window in defined.windows),
+        stream=tables.of_stream(connection, defined.stream, archives, wanted) if defined.stream else StreamTables(),
+        pairs=tuple(tables.of_pairs(connection, output, archives) for output in defined.pairs),
     )
 
 
@@ -313,6 +332,7 @@ def _batch(pipeline: DbRow, row: DbRow) -> Batch:
         attempt=row["attempt"],
         time_us=since_epoch_us(row["batch_time"]),
         is_older=row["definition_hash"] != pipeline["definition_hash"],
+        is_former=row["generation"] < pipeline["generation"],
         kind=row["kind"],
         decision_id=row["decision_id"],
     )

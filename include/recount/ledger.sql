@@ -7,8 +7,10 @@ select
     p.ledger,
     p.definition,
     p.definition_hash,
+    p.generation,
     p.former_names,
     p.former_ledgers,
+    p.history_from > '-infinity' as is_pruned,
     extract(epoch from p.closed_until) as closed_until,
     extract(epoch from p.complete_from) as complete_from
 from microbatch.pipeline as p
@@ -58,11 +60,22 @@ select
     attempt,
     batch_time,
     definition_hash,
+    generation,
     kind,
     decision_id
 from microbatch.batch
 where pipeline_id = %(pipeline_id)s
 order by batch_id;
+
+-- name: archives
+-- Which numbers each of them stands for; its own is the first.
+select
+    lower(batch_ids) as first_id,
+    upper(batch_ids) as end_id
+from microbatch.batch
+where
+    pipeline_id = %(pipeline_id)s
+    and kind = 'archive';
 
 -- name: rejects
 select
@@ -70,7 +83,8 @@ select
     "offset",
     batch_id,
     reason,
-    resolved
+    resolved,
+    row_sent
 from microbatch.reject
 where
     pipeline_id = %(pipeline_id)s

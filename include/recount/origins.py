@@ -83,13 +83,19 @@ def judged(picture: Picture, messages: Iterable[Message]) -> list[Message]:
     Of a log that the source had before, places mean other messages: the batch in the headers tells them apart.
     """
     owners = Owners(picture.ledger.ranges)
-    elsewhere = {str(each.batch_id) for each in picture.ledger.elsewhere}
+    elsewhere = {each.batch_id for each in picture.ledger.elsewhere}
     return [
         message
         for message in messages
-        if message.header("microbatch.batch") not in elsewhere
+        if _batch_of(picture, message) not in elsewhere
         and ((owner := owners.of(*place_of(message))) is None or picture.scope.reads(owner.batch_id))
     ]
+
+
+def _batch_of(picture: Picture, message: Message) -> int | None:
+    """Where the batch is now that the headers name; None if they name none."""
+    text = message.header("microbatch.batch") or ""
+    return picture.ledger.archives.now_in(int(text)) if text.isdecimal() else None
 
 
 def deleted(picture: Picture, topic: str, sink: Sink, sent: Iterable[Message]) -> Callable[[Place], bool]:

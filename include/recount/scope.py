@@ -14,6 +14,9 @@ from recount.totals import Number
 LOSS: Final = "loss"
 """The kind of a batch that stands for offsets which nobody has read."""
 
+ARCHIVE: Final = "archive"
+"""The kind of a batch that stands for old ones."""
+
 
 class Why(Enum):
     """Why a batch is not counted again."""
@@ -21,6 +24,8 @@ class Why(Enum):
     DELETED = "retention deleted its input"
     RETIRED = "its log is no more: a person decided so"
     STRANGE = "its log is no more"
+    ARCHIVED = "it was archived: single batches are not known any more"
+    FORMER = "a definition from before a rebuild has counted it"
     OUTSIDE = "it has nothing to do with the interval"
 
 
@@ -54,8 +59,14 @@ def whole(found: Ledger, lows: Mapping[int, int], *, trusting: bool) -> Scope:
         trusting: a batch of which retention deleted input is not counted again; else all that is left of it is.
     """
     unread = {each.batch_id: Why.RETIRED if each.topic_id in found.retired else Why.STRANGE for each in found.elsewhere}
+    unread |= {
+        each.batch_id: Why.FORMER
+        for each in found.ranges
+        if each.batch_id in found.batches and found.batches[each.batch_id].is_former and not _is_loss(found, each)
+    }
     if trusting:
         unread |= {each.batch_id: Why.DELETED for each in found.ranges if _is_cut(found, each, lows)}
+    unread |= {batch_id: Why.ARCHIVED for batch_id, batch in found.batches.items() if batch.kind == ARCHIVE}
     return Scope(unread)
 
 

@@ -1,17 +1,19 @@
 """The tables of a pipeline's outputs; their names come from the definition, so their queries are composed.
 
-Columns that the check itself needs have names with a dot, which no declared column has.
+Columns that the check itself needs have names with a dot, which no declared column has. What names a batch that was
+archived since is the archive's.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg import sql
 
 from recount import totals
+from recount.archives import Archives
 from recount.columns import Value
 from recount.definition import Measure, PairsOutput, Stream, Target, Window
 from recount.pairing import Number, Pair, Pairing, Place
@@ -171,7 +173,11 @@ def contributors(connection: Connection, window: Window, interval: Interval) -> 
 
 
 def of_window(
-    connection: Connection, window: Window, batches: list[int] | None = None, interval: Interval | None = None
+    connection: Connection,
+    window: Window,
+    archives: Archives,
+    batches: list[int] | None = None,
+    interval: Interval | None = None,
 ) -> WindowTables:
     """What a window output has stored of an interval, and what those batches contributed at all; None: everything."""
     asked = {
@@ -187,33 +193,43 @@ def of_window(
         ends[at] = row["microbatch.window_end"]
     history: dict[Cell, list[Revision]] = defaultdict(list)
     for cell, revision in _revisions(connection, window, _HISTORY, "_history", asked):
-        history[cell].append(revision)
+        named = frozenset(map(archives.now_in, revision.batches or ()))
+        history[cell].append(replace(revision, batches=named))
     results = dict(_revisions(connection, window, _RESULTS, "", asked))
     return WindowTables(results, contributions, dict(history), ends)
 
 
-def of_stream(connection: Connection, stream: Stream, batches: list[int] | None = None) -> StreamTables:
+def of_stream(
+    connection: Connection, stream: Stream, archives: Archives, batches: list[int] | None = None
+) -> StreamTables:
     """What a stream has stored of those batches, None: of all; and whose each key is."""
     columns = [column.name for column in stream.columns]
     unique = [column.name for column in stream.unique]
     of, every = {"batches": batches}, {"batches": None}
     rows = _rows(connection, _ROWS, stream.target, "", columns, of) if stream.target.has_table else None
     keys = _rows(connection, _ROWS, stream.target, "_key", unique, every) if unique else None
+    now_in = archives.now_in
     return StreamTables(
-        None if rows is None else {_origin(r): StreamRow(r["microbatch.batch_id"], _tuple(r, columns)) for r in rows},
-        None if keys is None else {_tuple(r, unique): (r["microbatch.batch_id"], _origin(r)) for r in keys},
+        None
+        if rows is None
+        else {_origin(r): StreamRow(now_in(r["microbatch.batch_id"]), _tuple(r, columns)) for r in rows},
+        None if keys is None else {_tuple(r, unique): (now_in(r["microbatch.batch_id"]), _origin(r)) for r in keys},
     )
 
 
-def of_pairs(connection: Connection, output: PairsOutput) -> Pairing:
+def of_pairs(connection: Connection, output: PairsOutput, archives: Archives) -> Pairing:
     """All that a pairs output has stored. The pairs' tables have no timestamps: that of the order is 0."""
-    found = Pairing()
+    found, now_in = Pairing(), archives.now_in
     for row in _rows(connection, _PAIRS, output.target, "", (), {}):
-        first = Number(row["first_value"], (row["first_batch_id"], 0, row["first_partition"], row["first_offset"]))
-        second = Number(row["second_value"], (row["batch_id"], 0, row["second_partition"], row["second_offset"]))
+        first = Number(
+            row["first_value"], (now_in(row["first_batch_id"]), 0, row["first_partition"], row["first_offset"])
+        )
+        second = Number(
+            row["second_value"], (now_in(row["batch_id"]), 0, row["second_partition"], row["second_offset"])
+        )
         found.pairs[second.place] = Pair(first, second)
     for row in _rows(connection, _WAITING, output.target, "_waiting", (), {}):
-        order = row["batch_id"], row["kafka_ms"], row["source_partition"], row["source_offset"]
+        order = now_in(row["batch_id"]), row["kafka_ms"], row["source_partition"], row["source_offset"]
         found.waiting[order[2], order[3]] = Number(row["value"], order)
     return found
 

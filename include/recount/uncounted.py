@@ -13,7 +13,7 @@ from recount.spans import merged
 def on_trust(picture: Picture) -> tuple[Part, ...]:
     """Ranges of batches that could not be counted again; neighbours are put together."""
     found = []
-    for why in (Why.DELETED, Why.RETIRED, Why.STRANGE):
+    for why in (Why.DELETED, Why.RETIRED, Why.STRANGE, Why.FORMER, Why.ARCHIVED):
         ranges = [each for each in _all(picture) if picture.scope.unread.get(each.batch_id) is why]
         found += [
             Part(why.value, where, start, end, tuple(sorted(batches)))

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,19 +14,15 @@ import psycopg
 import pytest
 import typer
 from airflow.sdk import DAG
-from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
 import producers.airflow
 import producers.cli
 import producers.sending
 from fix_airflow import DAGS, RunDag, states
-from fix_stack import Stack
+from fix_dags import Interval, rows, sell
 from microbatch.airflow import as_dag, every_minute
 from microbatch.declared import load_pipelines
-from microbatch.settings import Connections
-from microbatch.topics import create_topics
 from outside import all_messages
 from producers.pacing import Pace
 
@@ -36,55 +31,7 @@ if TYPE_CHECKING:
 
 MINUTE = timedelta(minutes=1)
 AN_HOUR_AGO = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(hours=1)
-Interval = tuple[datetime, datetime]
 SUCCESS = {"consume_0": "success", "publish": "success"}
-
-
-@pytest.fixture
-def topics(stack: Stack) -> Iterator[str]:
-    """Empty topics of the DAG files' pipelines; gives the broker's address."""
-    connections = Connections({"bootstrap.servers": stack.bootstrap}, "", "test")
-    names = create_topics(load_pipelines(DAGS), connections)
-    assert "sales-usd" in names, "another test left the topic behind"
-    yield stack.bootstrap
-    admin = AdminClient({"bootstrap.servers": stack.bootstrap})
-    for deleted in admin.delete_topics(names, operation_timeout=10).values():
-        deleted.result()
-
-
-@pytest.fixture
-def dags() -> dict[str, DAG]:
-    """Loaded anew for each test: in one process, the params of a run stay those of the DAG."""
-    from airflow.dag_processing.dagbag import DagBag  # noqa: PLC0415
-
-    return dict(DagBag(dag_folder=DAGS).dags)
-
-
-@pytest.fixture
-def run_as(run_dag: RunDag, monkeypatch: pytest.MonkeyPatch) -> RunDag:
-    """`run_as(dag, interval=…, clear_number=…, run_type="backfill", …)`: as `run_dag`, with facts of the run."""
-    from airflow.serialization.definitions.dag import SerializedDAG  # noqa: PLC0415
-
-    create = SerializedDAG.create_dagrun
-
-    def run(dag: DAG, interval: Interval | None = None, clear_number: int = 0, **facts: Any) -> "DagRun":
-        def create_as_told(self: SerializedDAG, **given: Any) -> "DagRun":
-            return create(self, **given | facts)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(SerializedDAG, "create_dagrun", create_as_told)
-            return run_dag(dag, interval, clear_number)
-
-    return run
-
-
-def sell(bootstrap: str, *sales: tuple[str, int, datetime]) -> None:
-    """Send sales `(seller, amount, time)`, with Kafka's timestamps at their times."""
-    producer = Producer({"bootstrap.servers": bootstrap})
-    for seller, amount, at in sales:
-        value = json.dumps({"seller_id": seller, "amount_usd": amount, "sale_ts": int(at.timestamp())})
-        producer.produce("sales-usd", value, seller, timestamp=int(at.timestamp() * 1000))
-    assert producer.flush(10) == 0
 
 
 def results(warehouse: str) -> list[tuple[datetime, str, int, bool]]:
@@ -92,11 +39,6 @@ def results(warehouse: str) -> list[tuple[datetime, str, int, bool]]:
         warehouse,
         "select window_start, seller_id, amount_usd::int, is_final from aggregated_sales order by 1, 2",
     )
-
-
-def rows(warehouse: str, query: str) -> list[tuple[Any, ...]]:
-    with psycopg.connect(warehouse, options="-c timezone=UTC") as connection:
-        return connection.execute(query.encode()).fetchall()
 
 
 def test_a_manual_run_publishes_the_closed_minutes(

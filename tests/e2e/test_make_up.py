@@ -11,13 +11,15 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pandas as pd
 import psutil
 import psycopg
 import pytest
 
+from fix_dags import sell
 from leaks import command_lines, listening, members, must_be_open, open_to_others, rows_with_secrets, with_secrets
 from local import airflow_services, postgres, process, roles, stack
 from local.home import REPOSITORY
@@ -134,6 +136,16 @@ def test_a_second_make_up_is_harmless(home: Path) -> None:
     make("up")
 
     assert [health.pid for health in stack.status(home)] == before
+
+
+def test_a_sale_of_yesterday_corrects_that_day_and_its_report_is_made(home: Path) -> None:
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+
+    sell(stack.addresses(stack.find(home))["KAFKA_BOOTSTRAP_SERVERS"], ("ada", 3, yesterday))
+
+    report = home / "reports" / f"{yesterday:%Y-%m-%d}.parquet"
+    until("the report of yesterday", report.exists)
+    assert [tuple(row) for row in pd.read_parquet(report).itertuples(index=False)] == [("ada", 1, 3, 3.0)]
 
 
 def test_tasks_and_a_scheduler_killed_between_two_commits_are_made_up_for_and_all_agrees(

@@ -30,7 +30,22 @@ OF_A_RECOVER: Final[tuple[CrashPoint, ...]] = (
 )
 """`test_recover.py` kills it there."""
 
-OF_OTHERS: Final = (*ASKS_FOR_MORE, *OF_A_REDO, *OF_A_RENAME, *OF_A_RECOVER)
+OF_A_REBUILD: Final[tuple[CrashPoint, ...]] = (
+    "rebuild.after_decision",
+    "rebuild.between_batches",
+    "rebuild.before_publish",
+)
+"""`test_rebuild.py` kills it there."""
+
+OF_A_FOLD: Final[tuple[CrashPoint, ...]] = (
+    "fold.after_lock",
+    "fold.after_contributions",
+    "fold.before_commit",
+    "fold.after_commit",
+)
+"""`test_folding.py` kills it there."""
+
+OF_OTHERS: Final = (*ASKS_FOR_MORE, *OF_A_REDO, *OF_A_RENAME, *OF_A_RECOVER, *OF_A_REBUILD, *OF_A_FOLD)
 OF_A_RUN: Final = [point for point in CRASH_POINTS if point not in OF_OTHERS]
 
 

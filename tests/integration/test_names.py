@@ -255,6 +255,10 @@ def test_tables_of_windows_may_have_any_name(world: World) -> None:
     for number, name in enumerate(tables):
         for suffix in ("", "_contribution", "_history"):
             assert [row[f"n{number}"] for row in rows_of(world, name + suffix)] == [1], name
+        assert len(rows_of(world, f"{name}_batch")) == 1, name
+        assert rows_of(world, f"{name}_late") == rows_of(world, f"{name}_mixed") == [], name
+        as_of = quoted(f"{name}_as_of")
+        assert world.rows(f"select n{number} from {as_of}(now())") == [(1,)], name
 
 
 def test_a_window_may_have_a_table_called_excluded(world: World) -> None:
@@ -361,7 +365,7 @@ def _refused() -> Iterator[tuple[str, str, Callable[[str], Pipeline]]]:
         yield "table", name, lambda n: pipeline_of(window_of(table=n))
         yield "table of pairs", name, lambda n: pipeline_of(Pairs("number", 1, to=[PostgresTable(n)]))
         yield "table of rows", name, lambda n: pipeline_of(Stream(to=[PostgresTable(n)]))
-    for name in ("window_start", "is_final", "batch_id", "valid_from", "retracted", "was_final", "xmin", "tableoid"):
+    for name in ("window_start", "is_final", "batch_id", "valid_from", "retracted", "was_final", "xmin", "generations"):
         yield "reserved measure", name, lambda n: pipeline_of(window_of(n))
         yield "reserved by", name, lambda n: pipeline_of(Stream(columns={n: "text"}), window_of(by=n))
     for name in ("source_partition", "source_offset", "batch_id", "ctid"):

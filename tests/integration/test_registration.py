@@ -34,6 +34,7 @@ from microbatch.sql import migrations, queries
 from outside import sink, with_output
 
 MakeWorld = Callable[..., World]
+BESIDE_A_TABLE = ("as_of", "batch", "contribution", "history", "late", "mixed")
 
 
 def register(world: World) -> Registration:
@@ -131,8 +132,7 @@ def test_sinks_are_owned_and_their_partitions_counted_once(world: World) -> None
         ("dead letters", dead.name),
         ("messages", results.name),
         ("table", "public.aggregated_sales"),
-        ("table", "public.aggregated_sales_contribution"),
-        ("table", "public.aggregated_sales_history"),
+        *(("table", f"public.aggregated_sales_{name}") for name in BESIDE_A_TABLE),
     ]
 
 
@@ -220,7 +220,7 @@ def test_the_state_of_an_output_without_a_table_has_a_schema_of_its_own(world: W
     assert world.rows(f"{tables} order by 1") == [(f"{topic.name}{s}",) for s in ("", "_contribution", "_history")]
     assert world.rows(
         "select name from microbatch.sink where kind = 'table' and name like 'microbatch_topic.%%' order by 1"
-    ) == [(f"microbatch_topic.{topic.name}{s}",) for s in ("", "_contribution", "_history")]
+    ) == [(f"microbatch_topic.{topic.name}",), *((f"microbatch_topic.{topic.name}_{s}",) for s in BESIDE_A_TABLE)]
 
 
 def test_a_table_in_another_schema_is_another_table(world: World) -> None:

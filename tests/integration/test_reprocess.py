@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import psycopg
 import pytest
 
-from fix_child import Children, check
+from fix_child import PATIENCE_S, Children, check, wait_for, waiting
 from fix_others import delete_messages, sent
 from fix_pipeline import T0, Message, World, sale
+from microbatch import redoing
 from microbatch.consume import consume
 from microbatch.crash import CrashPoint
 from microbatch.errors import BatchDeletedError, BatchShrunkError
@@ -225,20 +227,31 @@ def test_another_number_of_shards_redoes_each_batch_once(make_world: MakeWorld, 
     check(resharded)
 
 
-def test_two_layouts_of_shards_that_redo_at_once_leave_everything_counted_once(make_world: MakeWorld) -> None:
+def test_two_layouts_of_shards_that_redo_at_once_leave_everything_counted_once(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one is held before its commit until the other one, under another shard's lock, waits for it."""
     world = three_batches(make_world(shards=2))
-    before = state(world)
-    tasks = [(world, 0), (world, 1), (world.replace(shards=1), 0)]
+    before, is_held = state(world), Event()
 
-    def redo(task: tuple[World, int]) -> None:
-        of, shard = task
+    def hold(point: CrashPoint) -> None:
+        if point == "redo.before_commit" and not is_held.is_set():
+            is_held.set()
+            wait_for("the other one waits", lambda: bool(waiting(world)))
+
+    def redo(of: World, shard: int) -> None:
         consume(of.pipeline, shard, reprocess(0, 180, f"{of.pipeline.shards} shards"), of.connections)
 
-    with ThreadPoolExecutor(3) as pool:
-        list(pool.map(redo, tasks))
+    monkeypatch.setattr(redoing, "crash_point", hold)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(redo, world, 1)
+        assert is_held.wait(PATIENCE_S)
+        other = pool.submit(redo, world.replace(shards=1), 0)
+        first.result()
+        other.result()
     world.run(minute=3)
 
-    assert attempts(world) == [3] * 6
+    assert attempts(world) == [2, 3] * 3
     assert state(world)[:5] == before[:5]
 
 

@@ -69,6 +69,17 @@ def test_latest_begins_at_the_end_and_is_complete_a_margin_after_now(make_world:
     assert complete_from_s(world) == found[0][2]
 
 
+def test_latest_is_complete_a_margin_after_what_it_skips_if_that_is_from_the_future(make_world: MakeWorld) -> None:
+    """A message in the log, of a producer whose clock is ahead, belongs to a window that is still to come."""
+    world = make_world(start="latest", max_future=MARGIN)
+    ahead_s = int(time.time()) + 600
+    world.send(Message(sale("ada", 1, ahead_s), at_s=ahead_s), Message(sale("ada", 1), at_s=T0))
+
+    register_again(world)
+
+    assert beginnings(world) == [(0, 2, ahead_s + 90), (1, 0, NEVER)]
+
+
 def test_a_time_begins_at_the_first_message_of_that_time_and_is_complete_a_margin_later(make_world: MakeWorld) -> None:
     world = begun(make_world, at(60))
 

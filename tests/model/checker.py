@@ -5,7 +5,7 @@ from __future__ import annotations
 from model.common import offsets
 from model.protocol import Model
 from model.scenarios import LAST, live, redo
-from model.state import NOBODY, Row, Total, World
+from model.state import NEVER, NOBODY, Row, Total, World
 
 
 class Checker:
@@ -36,7 +36,9 @@ class Checker:
     def clean_run(self, w: World) -> tuple[str, list[str]]:
         trace = ["everything is killed; a clean run follows"]
         definition, batches = w.ledger.definition, len(w.ledger.batches)
-        for process in (redo(definition=definition), live(until=LAST, definition=definition)):
+        # History that is not read is no fault; but all of it, read at last in whatever pieces, has to be complete.
+        history = [p._replace(definition=definition) for p in self.model.intervals if self.model.s.latest]
+        for process in (redo(definition=definition), *history, live(until=LAST, definition=definition)):
             if process.kind != "redo" or any(b.definition != definition for b in w.ledger.batches):
                 w, steps = self.model.run_alone(w, process)
                 trace += steps
@@ -104,7 +106,25 @@ class Checker:
 
     def at_the_end(self, w: World, batches: int) -> str:
         """What has to be true after a clean run, which has added the batches from this number on."""
-        return self.left_over(w) or self.shown(w, batches) or self.sent(w)
+        return self.left_over(w) or self.shown(w, batches) or self.complete(w) or self.sent(w)
+
+    def complete(self, w: World) -> str:
+        """Whatever is closed, and not from before what was read, is final at the end, and nothing else."""
+        ledger, model = w.ledger, self.model
+        since = ledger.complete
+        if model.s.latest and model.intervals:
+            begins = [
+                min(
+                    [p.since for p in model.intervals if not model.uncovered(ledger, q, p.span[q][0], ledger.first[q])],
+                    default=NEVER,
+                )
+                for q in range(len(w.arrived))
+            ]
+            since = min(since, max(begins) + (1 if model.s.early_events else 0))
+        for r in ledger.results:
+            if r.total and r.final != (since <= r.window < ledger.closed):
+                return f"window {r.window} is {'final' if r.final else 'not final'}, complete from {since}"
+        return ""
 
     def left_over(self, w: World) -> str:
         """What a clean run has not read, or not finished."""
@@ -115,7 +135,7 @@ class Checker:
         is_open = model.has("fencing") and bool(w.producers[0].open)
         if any(s.publication for s in ledger.outbox) or ledger.intent or ledger.touched or is_open:
             return "something is left in the outbox, the intent, touched or an open transaction"
-        if any(all(o >= ledger.first[q] for _, q, o, *_ in s.rows) for s in ledger.outbox if not model.s.interval):
+        if any(all(o >= ledger.first[q] for _, q, o, *_ in s.rows) for s in ledger.outbox if not model.intervals):
             return "a segment waits although nothing is missing"
         if ends == list(w.arrived) and ledger.closed < LAST:
             return f"windows from {ledger.closed} stay open"

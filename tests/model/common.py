@@ -32,6 +32,11 @@ class Common:
     def has(self, name: str) -> bool:
         return name not in self.without
 
+    @property
+    def intervals(self) -> list[Process]:
+        """The runs of an interval that begin in this scenario, or have begun."""
+        return [p for p in (*self.s.before, *self.s.starts) if p.kind == "interval"]
+
     def slot(self, pid: int) -> int:
         return 0 if self.has("fencing") else pid
 

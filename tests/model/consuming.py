@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from model.common import Common, Step, offsets, put
-from model.state import NEVER, Batch, Ledger, Message, Process, Range, Row, Segment, World
+from model.state import NEVER, Batch, Ledger, Message, Note, Process, Range, Row, Segment, World
 
 
 class Consume(Common):
@@ -46,7 +46,7 @@ class Consume(Common):
         """The uncovered offsets of a partition that this run is to read and may read now."""
         end = self.stable(w, q) if self.has("read_committed") else w.arrived[q]
         if p.kind == "interval":
-            return self.uncovered(w.ledger, q, self.s.interval[q][0], min(end, self.s.interval[q][1]))
+            return self.uncovered(w.ledger, q, p.span[q][0], min(end, p.span[q][1]))
         covered = [r[2] for b in w.ledger.batches for r in b.ranges if r[0] == q]
         return self.uncovered(w.ledger, q, first if self.has("complement") else max([first, *covered]), end)
 
@@ -92,15 +92,29 @@ class Consume(Common):
         yield "writes its segments", self.next_batch(w, pid, p)
 
     def progress(self, ledger: Ledger, p: Process) -> Ledger:
-        caught_up, looked, reach = ledger.caught_up, ledger.looked, ledger.reach
-        for q in range(p.shard, len(p.ends), p.shards):
-            if p.kind == "interval":
-                if not self.has("joined") or not self.uncovered(ledger, q, self.s.interval[q][0], ledger.first[q]):
-                    reach = put(reach, q, min(reach[q], self.s.since + self.ahead()))
-            elif not self.has("caught_up") or not self.uncovered(ledger, q, ledger.first[q], p.ends[q]):
+        caught_up, looked = ledger.caught_up, ledger.looked
+        for q in range(p.shard, len(p.ends), p.shards) if p.kind != "interval" else ():
+            if not self.has("caught_up") or not self.uncovered(ledger, q, ledger.first[q], p.ends[q]):
                 caught_up = put(caught_up, q, max(caught_up[q], p.until))
                 looked = put(looked, q, looked[q] + (p.high[q],) * (caught_up[q] - len(looked[q])))
-        return ledger._replace(caught_up=caught_up, looked=looked, reach=reach)
+        return ledger._replace(caught_up=caught_up, looked=looked)
+
+    def do_note(self, w: World, pid: int, p: Process) -> Iterator[Step]:
+        """An interval is read: note where it starts; partitions reach back as far as notes have no hole above them."""
+        reach, notes = w.ledger.reach, set(w.ledger.notes)
+        for q in range(p.shard, len(p.ends), p.shards):
+            mine = Note(q, p.since + self.ahead(), p.span[q][0])
+            notes.add(mine)
+            looked_at = [note for note in notes if note.partition == q] if self.has("notes") else [mine]
+            whole = [note.reach for note in looked_at if not self.has("joined") or self.joined(w.ledger, note)]
+            reach = put(reach, q, min([reach[q], *whole]))
+        left = tuple(sorted(note for note in notes if note.reach < reach[note.partition]))
+        ledger = w.ledger._replace(reach=reach, notes=left)
+        yield f"notes its start, is complete from {list(reach)}", self.to_publish(w._replace(ledger=ledger), pid, p)
+
+    def joined(self, ledger: Ledger, note: Note) -> bool:
+        """Whether nothing from where an interval starts to first_offset is uncovered."""
+        return not self.uncovered(ledger, note.partition, note.start, ledger.first[note.partition])
 
     def compute(self, w: World, ranges: tuple[Range, ...], definition: int, attempts: tuple[int, ...]) -> Batch:
         """What comes from these messages, and from nothing else."""
@@ -122,6 +136,8 @@ class Consume(Common):
         if left and p.ranges and p.batches > 1:
             budget = p.batches - 1 if p.batches < NEVER else NEVER
             return self.go(w, pid, p, step="plan", lock="", ranges=(), number=0, lot=(), batches=budget)
+        if p.kind == "interval":
+            return self.go(w, pid, p, step="note", lock="", ranges=(), number=0, lot=())
         return self.to_publish(w, pid, p)
 
     def to_publish(self, w: World, pid: int, p: Process) -> World:

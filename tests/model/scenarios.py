@@ -24,8 +24,8 @@ SCENARIOS = {
     "partitions": Scenario(("0", "0x"), (1, 1), (consume(shards=2), consume(shard=1, shards=2), publish()), rows=False),
     "numbers": Scenario(("0", "0"), (1, 1), (consume(shards=2), consume(shard=1, shards=2), publish(), publish())),
     "layouts": Scenario(("0", "00"), (1, 2), (consume(), consume(shard=1, shards=2), publish()), rows=False),
-    "gap": Scenario(("00x",), (3,), (interval(), live(), publish()), interval=((1, 2),)),
-    "gap, around": Scenario(("000",), (3,), (live(),), before=(interval(),), interval=((1, 2),)),
+    "gap": Scenario(("00x",), (3,), (interval(span=((1, 2),)), live(), publish())),
+    "gap, around": Scenario(("000",), (3,), (live(),), before=(interval(span=((1, 2),)),)),
     "behind": Scenario(("001",), (2,), (live(batches=1), live(until=2)), records=1),
     "behind, redo": Scenario(
         ("01",),
@@ -56,22 +56,45 @@ SCENARIOS = {
     "history": Scenario(
         ("001",),
         (2,),
-        (interval(), interval(), combine(until=2)),
+        (interval(span=((0, 2),)), interval(span=((0, 2),)), combine(until=2)),
         before=(consume(until=0),),
         latest=True,
-        interval=((0, 2),),
         records=1,
     ),
     "history, gap": Scenario(
-        ("0010",), (2,), (interval(), live(until=2)), before=(consume(until=0),), latest=True, interval=((0, 1),)
+        ("0010",), (2,), (interval(span=((0, 1),)), live(until=2)), before=(consume(until=0),), latest=True
     ),
     "history, two": Scenario(
         ("01", "001"),
         (1, 2),
-        (interval(shards=2), interval(shard=1, shards=2), live(until=2)),
+        (
+            interval(shards=2, span=((0, 1), (0, 2))),
+            interval(shard=1, shards=2, span=((0, 1), (0, 2))),
+            live(until=2),
+        ),
         before=(consume(until=0),),
         latest=True,
-        interval=((0, 1), (0, 2)),
+        rows=False,
+    ),
+    "history, parts": Scenario(
+        ("012",),
+        (2,),
+        (interval(span=((0, 1),)), interval(span=((1, 2),), since=1), combine(until=3)),
+        before=(consume(until=0),),
+        latest=True,
+        rows=False,
+    ),
+    "history, hole": Scenario(
+        ("0112",),
+        (3,),
+        (
+            interval(span=((0, 1),)),
+            interval(span=((2, 3),), since=2),
+            combine(until=3),
+            interval(span=((1, 2),), since=1),
+        ),
+        before=(consume(until=0),),
+        latest=True,
         rows=False,
     ),
     "redo": Scenario(("0x",), (2,), (redo(), publish()), before=(live(),)),
@@ -102,7 +125,7 @@ WALK = Scenario(
     (2, 1),
     (
         live(),
-        interval(shard=1, shards=2),
+        interval(shard=1, shards=2, span=((1, 3), (0, 2))),
         live(until=2),
         redo(definition=2),
         consume(shard=1, shards=2, until=2),
@@ -111,7 +134,6 @@ WALK = Scenario(
     ),
     ("1xx0", "00"),
     faults=3,
-    interval=((1, 3), (0, 2)),
     foreign=((0, 2), (1, 1)),
 )
 WALKS = [
@@ -125,11 +147,10 @@ WALKS = [
         starts=(
             consume(until=0),
             live(until=1, batches=1),
-            interval(shards=2),
-            interval(shard=1, shards=2),
+            interval(shards=2, span=((0, 2), (0, 1))),
+            interval(shard=1, shards=2, span=((0, 2), (0, 1))),
             *WALK.starts[2:],
         ),
-        interval=((0, 2), (0, 1)),
         foreign=((0, 3),),
     ),
     WALK._replace(foreign=(), early=True),

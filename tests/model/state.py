@@ -23,7 +23,8 @@ PROTECTIONS = {  # what the protocol does; `--without NAME` takes one away
     "all_partitions": "closed_until is the least caught_up_to of all partitions (without: the run's interval end)",
     "complete_from": "nothing before complete_from is final",
     "ahead": "complete_from is later by max_future, for older messages may carry later event times",
-    "joined": "an interval run moves complete_from down if nothing from its start to first_offset is uncovered",
+    "joined": "intervals move complete_from down if nothing from their start to first_offset is uncovered",
+    "notes": "an interval leaves a note, and whichever fills the last hole looks at all of them (without: at its own)",
     "all_joined": "complete_from is the latest of all partitions (without: the earliest)",
     "closed_partial": "what has closed before complete_from is published too, is_final false (without: not at all)",
     # redo
@@ -105,6 +106,14 @@ class Result(NamedTuple):
     final: bool = False
 
 
+class Note(NamedTuple):
+    """What an interval says of a partition: windows from this one on get nothing from below this offset."""
+
+    partition: int
+    reach: int
+    start: int
+
+
 class Ledger(NamedTuple):
     uuid: int
     caught_up: tuple[int, ...]  # per partition: windows below this one have been looked at
@@ -112,6 +121,7 @@ class Ledger(NamedTuple):
     cursor: Cursor
     first: tuple[int, ...] = ()  # per partition; empty: not registered
     reach: tuple[int, ...] = ()  # per partition: the first window of which nothing is older than what was read
+    notes: tuple[Note, ...] = ()  # of intervals that do not reach from their start to first_offset
     intent: Cursor | None = None
     definition: int = 1
     batches: tuple[Batch, ...] = ()
@@ -140,6 +150,8 @@ class Process(NamedTuple):
     definition: int = 1
     until: int = 1  # the end of its interval: it may close windows below
     batches: int = NEVER  # its budget
+    span: tuple[tuple[int, int], ...] = ()  # of an interval: per partition the offsets of its start and end
+    since: int = 0  # the window at which it starts
     high: tuple[int, ...] = ()  # the high watermarks when it looked
     ends: tuple[int, ...] = ()  # the looked-at ends: the same
     lock: str = ""
@@ -192,8 +204,6 @@ class Scenario(NamedTuple):
     lot: int = 2  # publications in a Kafka transaction
     faults: int = 0
     early: bool = False
-    interval: tuple[tuple[int, int], ...] = ()  # per partition the offsets of its start and end
-    since: int = 0  # the window at which that interval starts
     events: tuple[str, ...] = ()
     outside: int = 1
     rows: bool = True  # has a stream

@@ -60,6 +60,7 @@ _STOPPED: Final = (
 _VANISHES: Final = (
     "tests/integration/test_formats.py::test_a_result_that_vanishes_is_a_tombstone_with_a_revision_and_may_come_back"
 )
+_REBUILD: Final = "tests/integration/test_rebuild.py"
 _COMMIT: Final = '        self._connection.execute("commit")\n        self._connection.execute("begin")\n'
 
 MUTATIONS: Final = (
@@ -227,11 +228,30 @@ MUTATIONS: Final = (
         "history is complete when nothing from its start to first_offset is uncovered",
         (
             _edit(
-                "sql/ledger.sql", "            <@ coalesce(range_agg(r.offsets), '{}')\n", "            is not null\n"
+                "sql/ledger.sql",
+                "                <@ coalesce(range_agg(r.offsets), '{}')\n",
+                "                is not null and count(*) >= 0\n",
             ),
         ),
         ("tests/integration/test_intervals.py",),
         ("joined",),
+    ),
+    Mutation(
+        "intervals of history leave notes until they are joined",
+        (_edit("sql/ledger.sql", "    and s.complete_from >= g.complete_from;\n", "    and true;\n"),),
+        ("tests/integration/test_intervals.py",),
+        ("notes",),
+    ),
+    Mutation(
+        "what retention may have shortened makes no history complete",
+        (
+            _edit(
+                "consume.py",
+                "        _reach_back(task, whole, interval[0])\n",
+                "        _reach_back(task, wanted, interval[0])\n",
+            ),
+        ),
+        ("tests/integration/test_odd_intervals.py",),
     ),
     Mutation(
         "a pipeline is complete from where its last partition is",
@@ -285,8 +305,8 @@ MUTATIONS: Final = (
         (
             _edit(
                 "storing.py",
-                "        self._rejected_before = {(partition, offset) for partition, offset in rows}\n",
-                "        del rows\n",
+                "{(partition, offset): row_sent for partition, offset, row_sent in rows}",
+                "{}",
             ),
         ),
         ("tests/integration/test_reprocess.py",),
@@ -496,6 +516,82 @@ where pipeline_id = %(pipeline_id)s;""",
         (_edit("sending.py", "        if row != (found,):\n", "        if False:\n"),),
         ("tests/faults/test_sending.py",),
         ("cluster_check",),
+    ),
+    # -- rebuild -------------------------------------------------------------------------------------------------
+    Mutation(
+        "a rebuild raises the generation",
+        (_edit("sql/rebuilding.sql", "    generation = %(generation)s\n", "    generation = generation\n"),),
+        (f"{_REBUILD}::test_a_changed_rule_counts_everything_again_after_the_command_that_the_error_names",),
+    ),
+    Mutation(
+        "a rebuild leaves what another one has redone",
+        (_edit("rebuild_work.py", "lambda done: done.is_current", "lambda _: False"),),
+        ("tests/faults/test_rebuild.py::test_two_that_rebuild_at_once_redo_each_batch_once",),
+    ),
+    Mutation(
+        "a rebuild refuses what it cannot redo",
+        (_edit("cli_rebuild.py", "    refuse_hindered(name, found.left)\n", ""),),
+        (f"{_REBUILD}::test_batches_whose_messages_are_deleted_are_an_error_that_names_the_beginning_that_works",),
+    ),
+    Mutation(
+        "a file from before a rebuild is told so",
+        (
+            _edit(
+                "sql/ledger.sql",
+                "        and details ->> 'replaced' = %(definition_hash)s",
+                "        and details ->> 'replaced' = ''",
+            ),
+        ),
+        (f"{_REBUILD}::test_runs_with_the_new_file_go_on_and_those_with_the_old_one_may_not_write",),
+    ),
+    Mutation(
+        "a row that a redo accepts goes to the topic",
+        (_edit("resending.py", "            return not self._rejected[place]\n", "            return False\n"),),
+        (f"{_REBUILD}::test_a_message_that_is_accepted_after_it_was_rejected_is_sent_once_however_often_that_changes",),
+    ),
+    Mutation(
+        "a row that a redo has sent is not sent again",
+        (_edit("resending.py", "        if resolved:\n", "        if False:\n"),),
+        (f"{_REBUILD}::test_a_message_that_is_accepted_after_it_was_rejected_is_sent_once_however_often_that_changes",),
+    ),
+    Mutation(
+        "the row of a message that a redo rejects is known to be sent",
+        (
+            _edit(
+                "resending.py",
+                '            self._connection.execute(_RESENDING["mark_passed_rejects"], self._facts)\n',
+                "",
+            ),
+            _edit("storing.py", "not self._sent.is_known\n", "False\n"),
+        ),
+        (f"{_REBUILD}::test_a_message_that_is_accepted_again_was_sent_before_it_was_rejected",),
+    ),
+    Mutation(
+        "the row of a message that a redo leaves out is known to be sent",
+        (
+            _edit(
+                "resending.py",
+                '            self._connection.execute(_RESENDING["note_passed_before"], self._facts)\n',
+                "",
+            ),
+        ),
+        (f"{_REBUILD}::test_a_message_that_was_filtered_and_passes_is_sent_once_if_the_stream_has_a_table",),
+    ),
+    Mutation(
+        "an earlier batch takes a key from a later one",
+        (_edit("stream_tables.py", "        if redone is not None:\n", "        if False:\n"),),
+        (f"{_REBUILD}::test_the_first_of_a_key_is_the_one_in_the_earliest_batch_that_passes_now",),
+    ),
+    Mutation(
+        "a batch that has lost a key is redone",
+        (
+            _edit(
+                "sql/streams.sql",
+                "    set generation = least(b.generation, p.generation - 1)\n",
+                "    set generation = b.generation\n",
+            ),
+        ),
+        (f"{_REBUILD}::test_a_key_of_a_batch_that_is_redone_later_than_another_goes_over_to_it",),
     ),
 )
 

@@ -103,6 +103,7 @@ def test_source_and_all_results_are_assets() -> None:
     assert [asset.name for asset in dag.get_task("consume").inlets] == ["topic parcels-raw"]
     assert [asset.name for asset in dag.get_task("publish").outlets] == [
         *("table parcel", "table parcel_weight", "table parcel_pair"),
+        *("day of parcel_weight", "day of parcels-hourly"),
         *("topic parcels", "topic parcel-weight", "topic parcels-hourly"),
     ]
 

@@ -14,6 +14,7 @@ from microbatch import (
     EpochSeconds,
     Event,
     KafkaTopic,
+    Keep,
     Mean,
     Pairs,
     Pipeline,
@@ -80,6 +81,7 @@ def test_it_has_the_sections_in_the_order_of_the_flow() -> None:
         "### Pairs events by `grams`",
         "### Rejects to topic `parcels-raw-dlq`",
         "### Runs",
+        "### For other DAGs",
         "### By hand",
     ]
 
@@ -254,7 +256,27 @@ def test_durations_are_told_in_the_largest_unit_that_fits(budget: timedelta, tex
 
 
 @pytest.mark.parametrize(
-    "way", ["mode `catch up`", "mode `interval`", "mode `reprocess`", "*Backfill*", "*Clear* the whole run"]
+    ("age", "text"),
+    [
+        (timedelta(days=30), "What was read can be computed again for 30 days; after that it counts as it is."),
+        (None, "What was read can be computed again at any time."),
+    ],
+)
+def test_how_long_batches_can_be_redone_is_told(age: timedelta | None, text: str) -> None:
+    assert text in page(keep=Keep(contributions=age))
+
+
+def test_other_dags_learn_what_they_can_wait_for() -> None:
+    assert "`day of parcel_weight` has an event for each day that has become final" in page()
+    assert "day of" not in page(outputs=[Stream(to=[KafkaTopic("parcels")])])
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        *("mode `catch up`", "mode `interval`", "mode `reprocess`"),
+        *("*Backfill*", "`All Runs`", "`fill_gaps`", "*Clear* the whole run"),
+    ],
 )
 def test_whoever_clicks_learns_what_each_way_does(way: str) -> None:
     by_hand = page().partition("### By hand\n")[2]

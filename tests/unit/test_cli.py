@@ -12,7 +12,7 @@ from microbatch.addresses import ADDRESSES
 runner = CliRunner()
 COMMANDS = (
     *("up", "down", "reset", "status", "env", "check", "consume", "kafka", "send", "sql"),
-    *("lag", "gaps", "freshness", "watch", "audit", "run", "rename", "new"),
+    *("lag", "gaps", "freshness", "watch", "export", "audit", "run", "rename", "new"),
 )
 
 

@@ -17,7 +17,7 @@ COMPOSE = (REPOSITORY / "docker-compose.yaml").read_text(encoding="utf-8")
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE)["services"]
 EXAMPLE = (REPOSITORY / ".env.example").read_text(encoding="utf-8")
 ONE_SHOT = "airflow-init"
-ONLY_EMBEDDED = {"MICROBATCH_HOME", "MICROBATCH_CONTROLLER_PORT"}
+ONLY_EMBEDDED = {"MICROBATCH_HOME", "MICROBATCH_CONTROLLER_PORT", "REPORTS_FOLDER"}
 """What `make up` reads and containers have no use for."""
 
 

@@ -18,8 +18,10 @@ MODULES = {
     "consume": {"consume.py", "batching.py", "claiming.py", "registration.py", "storing.py"},
     "redo": {"redoing.py"},
     "publish": {"publish.py", "merging.py", "sending.py"},
+    "rebuild": {"rebuilding.py", "rebuild_work.py"},
     "rename": {"renaming.py"},
     "recover": {"recovering.py"},
+    "fold": {"folding.py"},
 }
 
 

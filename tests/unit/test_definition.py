@@ -29,7 +29,7 @@ from microbatch import (
     Transform,
     TumblingWindow,
 )
-from microbatch.definition import definition, definition_hash, difference, only_adds
+from microbatch.definition import beyond_rebuild, definition, definition_hash, difference, only_adds
 
 FIELDS: dict[str, Any] = {"seller_id": str, "amount": int, "tax": int, "at": EpochSeconds, "seen": EpochSeconds}
 
@@ -413,3 +413,77 @@ def test_anything_else_is_a_change(what: str) -> None:
 
     assert old != new
     assert not only_adds(old, new)
+
+
+# -- what a rebuild may change -----------------------------------------------------------------------------------
+
+BEYOND: dict[str, str] = {
+    "a measure less": "outputs.0.measures.sales",
+    "a measure more and one less": "outputs.0.measures.sales",
+    "a measure and another size": "outputs.0.size_s: 60 -> 120",
+    "another key": "outputs.0.by",
+    "another zone": "outputs.0.timezone",
+    "another source": "source.topic: sales-usd -> other",
+    "another output": "outputs",
+    "an output less": "outputs",
+    "other dead letters": "dead_letters",
+    "a column less": "outputs.1.columns.b: bigint -> None",
+    "unique": "outputs.1.unique",
+    "a sink": "outputs.1.topic: None -> r",
+}
+"""Of the changes above: those that other tables or topics would need."""
+
+
+@pytest.mark.parametrize("what", sorted(CHANGES.keys() - BEYOND.keys() - {"another name"}))
+def test_what_leaves_tables_and_topics_as_they_are_may_be_rebuilt(what: str) -> None:
+    old, new = (definition(make()) for make in CHANGES[what])
+
+    assert beyond_rebuild(old, new) == []
+
+
+@pytest.mark.parametrize("what", BEYOND)
+def test_what_needs_other_tables_or_topics_may_not_be_rebuilt_and_is_named(what: str) -> None:
+    old, new = (definition(make()) for make in CHANGES[what])
+
+    assert any(text.startswith(BEYOND[what]) for text in beyond_rebuild(old, new)), beyond_rebuild(old, new)
+
+
+@pytest.mark.parametrize("what", ADDITIONS)
+def test_what_is_only_added_may_be_rebuilt_too(what: str) -> None:
+    old, new = (definition(make()) for make in ADDITIONS[what])
+
+    assert beyond_rebuild(old, new) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "differs"),
+    [
+        ({"window": {"measures": {"total": Min("amount"), "sales": Count()}}}, "outputs.0.measures.total.measure"),
+        ({"window": {"measures": {"total": Sum("more"), "sales": Count()}}}, "outputs.0.measures.total.of"),
+        ({"window": {"measures": {"sales": Count()}}}, "outputs.0.measures.total"),
+    ],
+    ids=["another kind", "another type", "gone"],
+)
+def test_a_measure_keeps_its_kind_and_its_type(change: dict[str, Any], differs: str) -> None:
+    wide = {"event": grown(more=(Annotated[Decimal, Scale(2)] | None, None))}
+
+    (found,) = beyond_rebuild(definition(pipeline(source=wide)), definition(pipeline(source=wide, **change)))
+
+    assert found.startswith(differs)
+
+
+def test_additions_beside_what_may_be_rebuilt_may_be_rebuilt() -> None:
+    changed = pipeline(window={"measures": TOTAL | {"total": Sum("tax"), "n": Count()}})
+
+    assert beyond_rebuild(definition(pipeline()), definition(changed)) == []
+
+
+def test_nothing_but_additions_may_change_where_there_are_pairs() -> None:
+    pairs = [Pairs("amount", sum=12, to=[PostgresTable("pairs")])]
+    old, changed, wider = (
+        definition(pipeline(outputs=pairs, source={"event": made}))
+        for made in (event(), event(tax=Annotated[int, msgspec.Meta(ge=0)]), grown(more=(int | None, None)))
+    )
+
+    assert beyond_rebuild(old, changed) == difference(old, changed) != []
+    assert beyond_rebuild(old, wider) == []

@@ -54,6 +54,7 @@ HARMLESS: Final = {
     errors.PairsChangedError,
     errors.BatchDeletedError,
     errors.BatchRetiredError,
+    errors.BatchArchivedError,
     errors.BatchShrunkError,
     errors.MessagesRefusedError,
     errors.RunParamsError,
@@ -71,11 +72,13 @@ OF_COMMANDS: Final = {
     errors.NewPipelineRefusedError,
     errors.TopicUnknownError,
     errors.StatementError,
+    errors.ExportRefusedError,
     errors.PsqlMissingError,
     errors.NotRegisteredError,
     errors.ResultUnknownError,
     errors.NotDecidedError,
     errors.RecoverRefusedError,
+    errors.RebuildRefusedError,
 }
 """Errors of a command or a declaration."""
 

@@ -407,11 +407,12 @@ def test_a_field_that_does_not_exist_is_named_beside_those_that_do(
     )
 
 
-# Columns of the history and names that the merge's SQL gives; PostgreSQL's own of every table.
+# Columns of the history and of views, names that the merge's SQL gives; PostgreSQL's own of every table.
 @pytest.mark.parametrize(
     "name",
     [
         "batches", "merge_id", "valid_from", "valid_to", "retracted", "was_final",
+        "source_topic", "source_partition", "source_offsets", "generations",
         "tableoid", "xmin", "cmin", "xmax", "cmax", "ctid",
     ],
 )  # fmt: skip
@@ -423,6 +424,8 @@ def test_a_column_that_a_table_of_ours_has_already_is_refused(name: str) -> None
 OTHER_TABLES = {
     "_history": window(to=[PostgresTable("sums")]),
     "_contribution": window(to=[PostgresTable("sums")]),
+    "_as_of": window(to=[PostgresTable("sums")]),
+    "_late": window(to=[PostgresTable("sums")]),
     "_waiting": Pairs("amount_usd", 12, to=[PostgresTable("sums")]),
     "_key": Stream(columns={"x": "1"}, to=[PostgresTable("sums")]),
 }

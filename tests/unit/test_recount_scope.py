@@ -75,6 +75,12 @@ def test_a_batch_is_all_or_nothing() -> None:
     assert scope.whole(ledger(), {0: 5, 1: 0}, trusting=False).unread == {}
 
 
+def test_a_batch_that_a_rebuild_has_not_redone_is_not_counted_again_and_a_loss_has_nothing_to_count() -> None:
+    former = {1: Batch(0, 0, is_former=True), 2: Batch(0, 0, is_former=True, kind="loss"), 3: Batch(0, 0)}
+
+    assert scope.whole(replace(ledger(), batches=former), {}, trusting=False).unread == {1: Why.FORMER}
+
+
 def test_a_log_that_is_no_more_is_named_by_whether_a_person_gave_it_up() -> None:
     elsewhere = (Range(9, OLD_LOG, 0, 0, 4, 0, 0),)
 

@@ -236,22 +236,19 @@ def redone(attempt: int = 2) -> dict[int, Batch]:
     return batches | {1: replace(batches[1], attempt=attempt)}
 
 
-def test_a_message_that_only_the_redo_accepted_has_a_letter_and_no_row_on_the_topic() -> None:
-    rejects = REJECTS | {(0, 1): RejectRow(1, "was bad then", resolved=True)}
+def test_a_message_that_only_the_redo_accepted_has_a_letter_and_its_row_on_the_topic() -> None:
+    rejects = REJECTS | {(0, 1): RejectRow(1, "was bad then", resolved=True, row_sent=True)}
     letters = (letter(5, FIRST[1], "was bad then", 1), *LETTERS)
-    topic = tuple(found for found in sent() if found.timestamp_ms and found.key != b"k1")
+    without = tuple(found for found in sent() if found.key != b"k1")
 
-    found = report(picture(topic, letters, rejects=rejects, batches=redone()))
+    found = report(picture(None, letters, rejects=rejects, batches=redone()))
     assert found.ok, found.render()
     notes = {finding.name: finding.note for finding in found.findings if finding.note}
-    assert notes == {
-        "rejected offsets": "1 resolved",
-        "topic in-dlq = rejects": "1 resolved",
-        "topic rows-out = input": "1 of redone batches not judged",
-    }
-    never = report(picture(topic, letters, rejects=rejects))
+    assert notes == {"rejected offsets": "1 resolved", "topic in-dlq = rejects": "1 resolved"}
+    missing = report(picture(without, letters, rejects=rejects, batches=redone()))
+    assert finds(missing, "topic rows-out = input", "in[0]@1: not there")
+    never = report(picture(None, letters, rejects=rejects))
     assert finds(never, "rejected offsets", "partition 0, offset 1: resolved, but batch 1 was never redone")
-    assert finds(never, "topic rows-out = input", "in[0]@1: not there")
 
 
 def test_a_letter_of_a_message_that_counts_is_found_unless_a_redo_resolved_it() -> None:
@@ -262,15 +259,50 @@ def test_a_letter_of_a_message_that_counts_is_found_unless_a_redo_resolved_it() 
     assert finds(report(redo), "topic in-dlq = rejects", "a dead letter of 0@1, which is no reject")
 
 
-def test_what_the_topic_keeps_of_an_earlier_attempt_is_not_judged() -> None:
-    extra = on_topic("rows-out", 9, FIRST[4], values(FIRST[0]))
+def test_what_the_topic_keeps_of_an_earlier_attempt_must_be_on_record() -> None:
+    """A message that is rejected now (0@4), and one that is filtered (0@3)."""
+    name = "topic rows-out = input"
+    rejected = on_topic("rows-out", 9, FIRST[4], values(FIRST[0]))
+    filtered = on_topic("rows-out", 10, FIRST[3], values(FIRST[0]))
+    on_record = {
+        "batches": redone(),
+        "rejects": REJECTS | {(0, 4): RejectRow(1, "too many", row_sent=True)},
+        "already_sent": {"rows-out": frozenset({(0, 3)})},
+    }
 
-    found = report(picture((*sent(), extra)), batches=redone())
+    found = report(picture((*sent(), rejected, filtered)), **on_record)
     assert found.ok, found.render()
-    assert any(finding.note == "1 of redone batches not judged" for finding in found.findings)
-    assert finds(
-        report(picture((*sent()[:3], extra)), batches=redone()), "topic rows-out = input", "in[0]@7: not there"
-    )
+    assert finds(report(picture((*sent(), rejected)), batches=redone()), name, "of 0@4, which does not pass")
+    assert finds(report(picture((*sent(), filtered)), batches=redone()), name, "of 0@3, which does not pass")
+    assert finds(report(picture((*sent(), rejected)), **on_record | {"batches": {}}), name, "which does not pass")
+    assert finds(report(picture(sent()[:3]), batches=redone()), name, "in[0]@7: not there")
+
+
+def test_of_rebuilt_batches_the_topic_has_values_of_then() -> None:
+    name, other = "topic rows-out = input", sent(n=9)
+    batches = {number: replace(batch, attempt=2) for number, batch in picture().ledger.batches.items()}
+
+    of_then = report(picture(other), batches=batches, is_rebuilt=True)
+    assert of_then.ok, of_then.render()
+    assert any(finding.note == "values of 4 of redone batches not judged: of then" for finding in of_then.findings)
+    assert finds(report(picture(other), batches=batches), name, "n is 9, the input gives")
+    assert finds(report(picture(other[1:]), batches=batches, is_rebuilt=True), name, "in[0]@0: not there")
+
+
+def test_only_after_a_rebuild_and_without_a_table_is_it_not_known_whether_a_message_had_passed() -> None:
+    name, without_traces = "topic rows-out = input", {**ROWS, "unique": [], "schema": "microbatch_topic"}
+    read = [[message(0, s="a", n=1), message(1, s="b", n=-1)]]
+    filtered = on_topic("rows-out", 0, read[0][1], {"n": -1, "big": "-1.5", "at": "2025-11-21T04:40:00Z"})
+    made_so = made(plain(EVENT, without_traces), read, {"rows-out": (filtered,)}, stream=StreamTables(None, None))
+    redone_once = {1: replace(made_so.ledger.batches[1], attempt=2)}
+
+    found = report(made_so, batches=redone_once, is_rebuilt=True)
+    assert not [text for text in found.differences if text.startswith(name)]
+    assert any(finding.note == "2 of redone batches not judged" for finding in found.findings)
+    for known in ({"is_rebuilt": False}, {"stream": StreamTables({}, None)}):
+        strict = report(made_so, **{"batches": redone_once, "is_rebuilt": True} | known)
+        assert finds(strict, name, "in[0]@0: not there")
+        assert finds(strict, name, "of 0@1, which does not pass")
 
 
 def test_letters_of_a_redone_batch_come_when_they_come() -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from microbatch.ranges import OffsetRange
-from microbatch.runs import BatchSummary, ConsumeSummary, Coverage, PublishSummary
+from microbatch.runs import BatchSummary, ConsumeSummary, Coverage, PublishSummary, Revised
 
 TEN = datetime(2026, 11, 21, 10, tzinfo=UTC)
 
@@ -64,11 +64,18 @@ def test_the_last_line_of_consume(summary: ConsumeSummary, line: str) -> None:
     ("summary", "line"),
     [
         (
-            PublishSummary(TEN, revisions=5, corrections=1, sent=6, waiting=0),
+            PublishSummary(
+                TEN,
+                revised=[Revised("public.a", 2, 1, TEN, TEN), Revised("public.b", 3, 0, TEN, TEN)],
+                sent_to={"a": 4, "b": 2},
+                stored=7,
+                untold=0,
+                waiting=0,
+            ),
             "closed until 2026-11-21 10:00:00 UTC: 5 revisions (1 of them corrections), 6 messages sent",
         ),
         (
-            PublishSummary(None, revisions=0, corrections=0, sent=0, waiting=2),
+            PublishSummary(None, revised=[], sent_to={}, stored=0, untold=0, waiting=2),
             "no window closed: 0 revisions (0 of them corrections), 0 messages sent; 2 segments wait for a gap",
         ),
     ],

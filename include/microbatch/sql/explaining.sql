@@ -72,7 +72,8 @@ union all
 );
 
 -- name: batches
-select
+-- Each of them, or the archive that it has become a part of.
+select distinct
     h.batch_id,
     h.kind,
     h.dag_id,
@@ -82,9 +83,18 @@ select
     h.redone_at,
     h.redo_dag_id,
     h.redo_run_id,
-    coalesce(h.ranges, '') as ranges
-from microbatch.batch_history as h
-where h.batch_id = any(%(batches)s::bigint[])
+    coalesce(h.ranges, '') as ranges,
+    upper(h.batch_ids) - 1 as last_id,
+    b.generation < p.generation as is_former
+from unnest(%(batches)s::bigint[]) as named (batch_id)
+left join microbatch.batch as a
+    on
+        a.pipeline_id = %(pipeline_id)s
+        and a.kind = 'archive'
+        and a.batch_ids @> named.batch_id
+join microbatch.batch_history as h on h.batch_id = coalesce(a.batch_id, named.batch_id)
+join microbatch.batch as b on b.batch_id = h.batch_id
+join microbatch.pipeline as p on p.pipeline_id = b.pipeline_id
 order by h.batch_id;
 
 -- name: lost_offsets

@@ -35,7 +35,8 @@ select
     cluster_id,
     source_topic,
     definition,
-    definition_hash
+    definition_hash,
+    views
 from microbatch.pipeline
 where
     deployment = %(deployment)s
@@ -48,6 +49,28 @@ set
     definition_hash = %(definition_hash)s
 where pipeline_id = %(pipeline_id)s;
 
+-- name: was_rebuilt_from
+-- Whether a rebuild has replaced the definition of that hash.
+select exists(
+    select
+    from microbatch.decision
+    where
+        pipeline_id = %(pipeline_id)s
+        and kind = 'rebuild'
+        and details ->> 'replaced' = %(definition_hash)s
+) as was_replaced;
+
+-- name: set_keep
+update microbatch.pipeline
+set
+    keep_contributions = %(contributions)s,
+    keep_history = %(history)s,
+    keep_rows = %(rows)s
+where
+    pipeline_id = %(pipeline_id)s
+    and (keep_contributions, keep_history, keep_rows)
+    is distinct from (%(contributions)s::interval, %(history)s::interval, %(rows)s::interval);
+
 -- name: insert_pipeline
 insert into microbatch.pipeline (deployment, name, cluster_id, source_topic, definition, definition_hash)
 values (
@@ -59,7 +82,8 @@ returning
     cluster_id,
     source_topic,
     definition,
-    definition_hash;
+    definition_hash,
+    views;
 
 -- name: insert_publisher
 insert into microbatch.publisher (pipeline_id)
@@ -89,8 +113,28 @@ where
     pipeline_id = %(pipeline_id)s
     and partitions is not null;
 
+-- name: owned_tables
+select name
+from microbatch.sink
+where
+    pipeline_id = %(pipeline_id)s
+    and kind = 'table';
+
 -- name: table_exists
-select to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text)) is not null as is_there;
+-- Or a function over a table, which asks for a time.
+select
+    to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text)) is not null
+    or to_regprocedure(format('%%I.%%I(timestamptz)', %(schema)s::text, %(table)s::text)) is not null as is_there;
+
+-- name: has_views
+select views >= %(views)s as is_so
+from microbatch.pipeline
+where pipeline_id = %(pipeline_id)s;
+
+-- name: set_views
+update microbatch.pipeline
+set views = %(views)s
+where pipeline_id = %(pipeline_id)s;
 
 -- name: insert_progress
 -- A partition that is there already keeps its beginning.
@@ -232,6 +276,37 @@ join microbatch.batch as b using (batch_id)
 where b.kind <> 'loss'
 order by b.batch_id;
 
+-- name: archive_of_batches
+-- The newest archive that one of some batches is, or has become a part of.
+select
+    lower(a.batch_ids) as first,
+    upper(a.batch_ids) - 1 as last,
+    a.batch_time as since,
+    date_trunc('second', a.committed_at) + interval '1 second' as until
+from unnest(%(batches)s::bigint[]) as wanted (batch_id)
+join microbatch.batch as a
+    on
+        a.pipeline_id = %(pipeline_id)s
+        and a.kind = 'archive'
+        and a.batch_ids @> wanted.batch_id
+order by a.batch_id desc
+limit 1;
+
+-- name: archive_of_run
+-- The newest archive with a batch that a run has made.
+select
+    lower(a.batch_ids) as first,
+    upper(a.batch_ids) - 1 as last,
+    a.batch_time as since,
+    date_trunc('second', a.committed_at) + interval '1 second' as until
+from microbatch.batch as a
+where
+    a.pipeline_id = %(pipeline_id)s
+    and a.kind = 'archive'
+    and (%(dag_id)s || ' ' || %(run_id)s) = any(a.runs)
+order by a.batch_id desc
+limit 1;
+
 -- name: highest_covered
 -- The end of what is covered, above gaps too.
 select
@@ -325,18 +400,20 @@ where batch_id = %(batch_id)s
 for update;
 
 -- name: batch_to_redo
--- Its one "now", and whether this run has redone it since it completed last: Airflow also clears a run that it has
--- cut off, and that goes on.
+-- Its one "now"; whether this run has redone it since it completed last: Airflow also clears a run that it has cut
+-- off, and that goes on; and whether the definition of now has computed it.
 select
-    batch_time,
+    b.batch_time,
     coalesce(
-        redo_dag_id = %(dag_id)s
-        and redo_run_id = %(run_id)s
-        and redo_clear_number > coalesce(%(completed)s::int, -1),
+        b.redo_dag_id = %(dag_id)s
+        and b.redo_run_id = %(run_id)s
+        and b.redo_clear_number > coalesce(%(completed)s::int, -1),
         false
-    ) as is_redone
-from microbatch.batch
-where batch_id = %(batch_id)s;
+    ) as is_redone,
+    (b.generation, b.definition_hash) = (p.generation, p.definition_hash) as is_current
+from microbatch.batch as b
+join microbatch.pipeline as p using (pipeline_id)
+where b.batch_id = %(batch_id)s;
 
 -- name: ranges_of_batch
 select
@@ -367,7 +444,7 @@ where
     and p.pipeline_id = b.pipeline_id;
 
 -- name: copy_rejects
-copy microbatch.reject (pipeline_id, topic_id, partition, "offset", batch_id, reason)
+copy microbatch.reject (pipeline_id, topic_id, partition, "offset", batch_id, reason, row_sent)
 from stdin (format binary);
 
 -- name: resolve_rejects
@@ -377,7 +454,8 @@ set resolved = true
 where batch_id = %(batch_id)s
 returning
     partition,
-    "offset";
+    "offset",
+    row_sent;
 
 -- name: redriven_of_batch
 select
@@ -412,6 +490,13 @@ select
     %(batch_id)s,
     window_start
 from unnest(%(windows)s::timestamptz[]) as t (window_start);
+
+-- name: copy_late
+copy microbatch.late (batch_id, output, window_start, messages, lateness) from stdin (format binary);
+
+-- name: erase_late
+delete from microbatch.late
+where batch_id = %(batch_id)s;
 
 -- name: lock_progress
 -- In partition order, so that two batches never wait for each other.
@@ -573,7 +658,8 @@ join microbatch.accepted_rejects as a
         and a.offsets && int8range(wanted.start_offset, wanted.end_offset);
 
 -- name: already_sent
--- What of a range's messages is on a topic already, sent by a ledger that this one stands for.
+-- What of a range's messages is on a topic already: sent by a ledger that this one stands for, or by an attempt before
+-- one that left it out.
 select
     topic,
     "offset"

@@ -221,13 +221,32 @@ insert into microbatch.set_aside (pipeline_id, publication, position, topic, err
 values (%(pipeline_id)s, %(publication)s, %(position)s, %(topic)s, %(error)s, %(payload)s)
 on conflict do nothing;
 
--- name: outbox_waiting
--- Segments that wait for a gap below them.
-select count(*)
-from microbatch.outbox_segment
-where
-    pipeline_id = %(pipeline_id)s
-    and number is null;
+-- name: left
+-- After sending: segments that wait for a gap below them, final days that are still to be told, and what the run's own
+-- batches hold.
+select
+    (
+        select count(*)
+        from microbatch.outbox_segment
+        where
+            pipeline_id = %(pipeline_id)s
+            and number is null
+    ) as waiting,
+    (
+        select count(*)
+        from microbatch.final_day
+        where pipeline_id = %(pipeline_id)s
+    ) as untold,
+    (
+        select coalesce(sum(messages - rejected - repeated - filtered), 0)::bigint
+        from microbatch.batch
+        where
+            pipeline_id = %(pipeline_id)s
+            and (
+                (dag_id, run_id) = (%(dag_id)s, %(run_id)s)
+                or (redo_dag_id, redo_run_id) = (%(dag_id)s, %(run_id)s)
+            )
+    ) as stored;
 
 -- name: cluster_id
 select cluster_id

@@ -16,7 +16,8 @@ where
 
 -- name: rejects_of
 -- The rejects that some dead letters stand for, with the letter's place in the list. A letter belongs to a reject by its
--- batch, for topics may have been recreated; one that another ledger has sent, if a person's decision says so.
+-- batch, or the archive that this has become a part of, for topics may have been recreated; one that another ledger has
+-- sent, if a person's decision says so.
 select
     letter.place,
     r.topic_id,
@@ -47,6 +48,13 @@ where
     and strpos(lower(r.reason), lower(%(rejected_for)s)) > 0
     and (
         r.batch_id = letter.batch_id
+        or exists (
+            select
+            from microbatch.batch as b
+            where
+                b.batch_id = r.batch_id
+                and b.batch_ids @> letter.batch_id
+        )
         or exists (
             select
             from microbatch.already_sent as a

@@ -51,13 +51,78 @@ select
 from {keys}
 where batch_id = %(batch_id)s;
 
+-- name: take_keys
+-- Of two that have the same key, the one in the earlier batch is the first: a redo takes it from a later batch, which
+-- has to be redone then. What that one has sent stays sent.
+with taken as (
+    select k.*
+    from {keys} as k
+    join candidate as c on ({key_of_c}) = ({key_of_k})
+    join microbatch.batch as b on b.batch_id = k.batch_id
+    where
+        k.batch_id > c.batch_id
+        and b.kind <> 'archive'
+),
+
+stale as (
+    update microbatch.batch as b
+    set generation = least(b.generation, p.generation - 1)
+    from microbatch.pipeline as p
+    where
+        p.pipeline_id = b.pipeline_id
+        and b.batch_id in (select taken.batch_id from taken)
+),
+
+sent as (
+    insert into microbatch.already_sent (pipeline_id, topic, topic_id, partition, "offset")
+    select
+        %(pipeline_id)s,
+        %(topic)s,
+        %(topic_id)s,
+        source_partition,
+        source_offset
+    from taken
+    where %(topic)s::text is not null
+    on conflict do nothing
+)
+
+delete from {keys} as k
+using taken as t
+where ({key_of_k}) = ({key_of_t});
+
+-- name: create_passed_before
+create temporary table passed_before (partition int, "offset" bigint, primary key (partition, "offset")) on commit drop;
+
 -- name: erase_rows
-delete from {rows}
-where
-    source_partition = %(partition)s
-    and source_offset >= %(start_offset)s
-    and source_offset < %(end_offset)s;
+with erased as (
+    delete from {rows}
+    where
+        source_partition = %(partition)s
+        and source_offset >= %(start_offset)s
+        and source_offset < %(end_offset)s
+    returning
+        source_partition,
+        source_offset
+)
+
+insert into pg_temp.passed_before (partition, "offset")
+select
+    source_partition,
+    source_offset
+from erased;
 
 -- name: erase_keys
-delete from {keys}
-where batch_id = %(batch_id)s;
+with erased as (
+    delete from {keys}
+    where batch_id = %(batch_id)s
+    returning
+        source_partition,
+        source_offset
+)
+
+insert into pg_temp.passed_before (partition, "offset")
+select
+    source_partition,
+    source_offset
+from erased
+on conflict do nothing;

@@ -269,8 +269,60 @@ removed as (
 
 select
     count(*) as revisions,
-    count(*) filter (where was_final) as corrections
+    count(*) filter (where was_final) as corrections,
+    min(window_start) as since,
+    max(window_end) as until
 from changed;
+
+-- name: note_final_days
+-- Days that have become final with this merge, those without any result too, and final ones in which it has published
+-- something. Where nobody can say when history begins, only days that have results count.
+with candidate as (
+    select date_trunc(%(unit)s, window_start at time zone %(timezone)s) as day
+    from {history}
+    where merge_id = %(merge_id)s
+    union
+    -- have ended since the last merge
+    select
+        generate_series(
+            date_trunc(
+                %(unit)s,
+                coalesce(%(closed_before)s, nullif(%(complete_from)s, timestamptz '0001-01-01Z'))
+                at time zone %(timezone)s
+            ),
+            %(closed_until)s::timestamptz at time zone %(timezone)s,
+            ('1 ' || %(unit)s)::interval
+        )
+    union
+    -- history has reached back to them
+    select
+        generate_series(
+            date_trunc(%(unit)s, %(complete_from)s at time zone %(timezone)s),
+            (%(complete_before)s::timestamptz - interval '1 microsecond') at time zone %(timezone)s,
+            ('1 ' || %(unit)s)::interval
+        )
+    where %(complete_from)s > timestamptz '0001-01-01Z'
+    union
+    select date_trunc(%(unit)s, window_start at time zone %(timezone)s)
+    from {result}
+    where
+        (%(closed_before)s::timestamptz is null and window_start < %(closed_until)s)
+        or (window_start >= %(complete_from)s and window_start < %(complete_before)s)
+)
+
+insert into microbatch.final_day (pipeline_id, output, day)
+select
+    %(pipeline_id)s,
+    %(output)s,
+    day::date
+from candidate
+where
+    day at time zone %(timezone)s >= %(complete_from)s
+    and (day + ('1 ' || %(unit)s)::interval) at time zone %(timezone)s <= %(closed_until)s
+on conflict (pipeline_id, output, day) do update
+set
+    told = null,
+    told_at = null;
 
 -- name: revisions_of_merge
 select
@@ -284,3 +336,9 @@ from {history}
 where merge_id = %(merge_id)s
 order by
     {key};
+
+-- name: count_windows
+-- To which some batches contribute.
+select count(distinct window_start) as windows
+from {contribution}
+where batch_id = any(%(batches)s::bigint[]);

@@ -14,7 +14,7 @@ Signal = Literal["kill", "stop"]
 SIGNALS: Final[tuple[Signal, ...]] = ("kill", "stop")
 
 POINTS: Final[tuple[CrashPoint, ...]] = tuple(
-    point for point in CRASH_POINTS if not point.startswith(("recover.", "rename."))
+    point for point in CRASH_POINTS if not point.startswith(("recover.", "rename.", "rebuild.", "fold."))
 )
 """Points that tasks visit. Nobody renames a pipeline in the middle of it; test_renaming.py kills that."""
 ANY_TIME: Final = "at any time"

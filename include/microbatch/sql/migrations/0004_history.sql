@@ -64,7 +64,13 @@ add constraint decision_kind_check check (
 
 -- A redo accepts what was rejected: its row goes to the stream's topic then, once.
 alter table microbatch.reject add column row_sent boolean not null default false;
-comment on column microbatch.reject.row_sent is 'a redo accepted it and sent its row to the topic of the stream';
+comment on column microbatch.reject.row_sent is
+'its row is on the topic of the stream: a redo accepted it and sent it, or it was sent before a redo rejected it';
+
+-- The same of a message that passed, and that a redo leaves out.
+alter table microbatch.already_sent alter column decision_id drop not null;
+comment on column microbatch.already_sent.decision_id is
+'null: this ledger has sent it, before a redo left it out';
 
 -- Late data: how much of it, and how late.
 create table microbatch.late (
@@ -84,11 +90,58 @@ create index late_of_batch on microbatch.late (batch_id);
 -- Keeping: old batches are folded into archives, old revisions and rows go.
 alter table microbatch.batch
 add column batch_ids int8range,
-add constraint batch_of_an_archive check ((kind = 'archive') = (batch_ids is not null));
+add column runs text[],
+add constraint batch_of_an_archive check (num_nonnulls(batch_ids, runs) = case kind when 'archive' then 2 else 0 end),
+-- A number of a batch that is no more stands for one archive.
+add constraint batch_is_archived_once exclude using gist (pipeline_id with =, batch_ids with &&)
+where (kind = 'archive');
 comment on column microbatch.batch.kind is
 'catch up or interval: the mode of the run that made it; loss: its offsets were lost, and a person has accepted that; '
 'archive: it stands for old ones and cannot be redone';
 comment on column microbatch.batch.batch_ids is 'of an archive: the batches of its pipeline that it stands for';
+comment on column microbatch.batch.runs is 'of an archive: the runs that made them, each as its DAG, a space and its id';
+
+create or replace view microbatch.batch_history as
+select
+    p.deployment,
+    p.name as pipeline,
+    b.batch_id,
+    b.shard,
+    b.kind,
+    b.dag_id,
+    b.run_id,
+    b.interval_start,
+    b.interval_end,
+    r.ranges,
+    b.messages,
+    b.rejected,
+    b.repeated,
+    b.filtered,
+    b.batch_time,
+    b.committed_at,
+    case
+        when b.kind <> 'archive' then extract(epoch from b.committed_at - b.batch_time)::float
+    end as seconds,
+    extract(epoch from now() - b.committed_at)::float as seconds_ago,
+    b.attempt,
+    b.redone_at,
+    b.redo_dag_id,
+    b.redo_run_id,
+    b.batch_ids
+from microbatch.batch as b
+join microbatch.pipeline as p using (pipeline_id)
+cross join lateral (
+    select
+        string_agg(
+            format('[%s] %s..%s', o.partition, lower(o.offsets), upper(o.offsets) - 1),
+            ', '
+            order by o.partition, lower(o.offsets)
+        ) as ranges
+    from microbatch.offset_range as o
+    where o.batch_id = b.batch_id
+) as r;
+comment on column microbatch.batch_history.seconds is 'how long it took; of an archive: null';
+comment on column microbatch.batch_history.batch_ids is 'of an archive: the batches of its pipeline that it stands for';
 alter table microbatch.pipeline
 add column keep_contributions interval,
 add column keep_history interval,
@@ -102,3 +155,69 @@ comment on column microbatch.pipeline.keep_rows is 'how long rows of its stream 
 comment on column microbatch.pipeline.history_from is 'the history knows what held at any time since then';
 comment on column microbatch.pipeline.rows_from is 'rows of batches from before are gone';
 comment on column microbatch.pipeline.views is 'which edition of views and functions stands over its tables';
+
+-- What analysts ask: results as they were published then, and how late data comes.
+create function microbatch.history_reaches(output text, moment timestamptz) returns boolean
+language plpgsql stable parallel safe
+as $$
+declare
+    since timestamptz;
+begin
+    select p.history_from
+    into since
+    from microbatch.sink as s
+    join microbatch.pipeline as p using (pipeline_id)
+    where
+        s.kind = 'table'
+        and s.name = output;
+    if moment < since then
+        raise exception '% is not known as of %: what was superseded before % is pruned', output, moment, since
+            using errcode = 'invalid_parameter_value', hint = format('Ask for %s or later.', since);
+    end if;
+    return true;
+end;
+$$;
+comment on function microbatch.history_reaches is
+'True, or an error if revisions of that result table that held at that time are pruned.';
+
+create view microbatch.lateness as
+select
+    p.deployment,
+    p.name as pipeline,
+    l.output,
+    (l.window_start at time zone 'UTC')::date as day,
+    count(distinct l.window_start) as windows,
+    sum(l.messages)::bigint as messages,
+    max(l.lateness) as latest
+from microbatch.late as l
+join microbatch.batch as b using (batch_id)
+join microbatch.pipeline as p using (pipeline_id)
+group by
+    p.deployment,
+    p.name,
+    l.output,
+    day;
+comment on view microbatch.lateness is 'How much data was late, by result table and day of its windows.';
+comment on column microbatch.lateness.output is 'the result table';
+comment on column microbatch.lateness.day is 'in UTC, on which the windows begin';
+comment on column microbatch.lateness.windows is 'that had late messages';
+comment on column microbatch.lateness.latest is 'Kafka''s timestamp of the latest one less the end of its window';
+
+-- Days that are final: what Airflow has still to be told.
+create table microbatch.final_day (
+    pipeline_id int not null references microbatch.pipeline on delete cascade,
+    -- The result table of the output, as in touched.
+    output text not null,
+    day date not null,
+    told uuid,
+    told_at timestamptz,
+    primary key (pipeline_id, output, day),
+    constraint final_day_is_told_at_a_time check ((told is null) = (told_at is null))
+);
+comment on table microbatch.final_day is
+'Days that have become final, or that were corrected since, until Airflow is known to have the asset event that says so.';
+comment on column microbatch.final_day.day is 'in the time zone of the window; of a week its Monday';
+comment on column microbatch.final_day.told is 'the event that was to tell it: a task that is killed does not send it';
+
+create index batch_of_redo on microbatch.batch (pipeline_id, redo_dag_id, redo_run_id)
+where redo_run_id is not null;

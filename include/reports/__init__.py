@@ -1,0 +1,1 @@
+"""Reports over the results of pipelines: what other DAGs make of them."""
