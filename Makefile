@@ -26,7 +26,7 @@ status: install ## show how each component is
 
 # Tests wait more than they work: two workers use less than half of two cores. tests/conftest.py has the order of the
 # files. Byte code is kept, for many tests start Python anew.
-test: install ## run all tests, three files at a time, each on a Kafka and PostgreSQL of its own
+test: install ## run all tests, four files at a time, each on a Kafka and PostgreSQL of its own
 	$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements-tls.txt
 	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
