@@ -16,6 +16,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from fix_stack import Stack
+from local import roles
 from microbatch import (
     Count,
     EpochSeconds,
@@ -178,10 +179,12 @@ def new_database(stack: Stack, *, migrated: bool = True) -> Iterator[str]:
 
 @cache
 def _migrated(stack: Stack) -> str:
-    """The name of a database that has the ledger's schema and is never used."""
+    """The name of a database that has the ledger's schema, shown to the reading role, and is never used."""
     name = "test_migrated"
     with psycopg.connect(stack.admin_dsn, autocommit=True) as admin:
         admin.execute(sql.SQL("create database {} owner microbatch").format(sql.Identifier(name)))
+    with psycopg.connect(make_conninfo(stack.admin_dsn, dbname=name), autocommit=True) as admin:
+        roles._run(admin, "show_reader")
     with connect(make_conninfo(stack.owner_dsn, dbname=name), "test") as connection:
         migrate(connection)
     return name

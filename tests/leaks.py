@@ -50,12 +50,16 @@ def command_lines(processes: Iterable[psutil.Process]) -> list[str]:
 
 def listening(processes: Iterable[psutil.Process]) -> list[str]:
     """The addresses on which they wait for connections."""
-    return [
-        str(found.laddr.ip)
-        for each in processes
-        for found in each.net_connections("inet")
-        if found.status == psutil.CONN_LISTEN
-    ]
+    return [address for each in processes for address in _listening(each)]
+
+
+def _listening(one: psutil.Process) -> list[str]:
+    """Of one process; of none, if it has ended meanwhile."""
+    try:
+        connections = one.net_connections("inet")
+    except psutil.NoSuchProcess:
+        return []
+    return [str(found.laddr.ip) for found in connections if found.status == psutil.CONN_LISTEN]
 
 
 def with_secrets(home: Path, texts: Iterable[str]) -> list[str]:

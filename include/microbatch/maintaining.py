@@ -109,7 +109,7 @@ def _keep(connection: Connection, pipeline: Known) -> Keep:
 def _vacuum(connection: Connection, pipeline: Known) -> int:
     """Vacuum and analyze, outside transactions; returns the number of tables."""
     tables = connection.execute(_MAINTAINING["tables_of"], {"pipeline_id": pipeline.pipeline_id}).fetchall()
-    connection.execute(f"set statement_timeout = '{VACUUM_S}s'")
+    connection.execute("select set_config('statement_timeout', %s, false)", [f"{VACUUM_S}s"])
     vacuumed = 0
     for schema, table in tables:
         log.info("vacuum of %s.%s", schema, table)

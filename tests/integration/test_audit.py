@@ -15,7 +15,6 @@ import recount
 from fix_child import wait_for
 from fix_pipeline import T0, Message, World, new_database, new_world, sale
 from fix_stack import Stack
-from local import roles
 from microbatch import KafkaTopic, PostgresTable, Stream, cli
 from microbatch.deciding import Why, record
 from microbatch.topics import create_topics
@@ -63,8 +62,6 @@ def sales(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     with new_database(stack) as dsn:
         world = world_of(stack, dsn)
         database = conninfo_to_dict(dsn)["dbname"]
-        with psycopg.connect(make_conninfo(stack.admin_dsn, dbname=database), autocommit=True) as admin:
-            roles._run(admin, "show_reader")
         settle(world)
         monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", stack.bootstrap)
         monkeypatch.setenv("POSTGRES_DSN", make_conninfo(stack.reader_dsn, dbname=database))

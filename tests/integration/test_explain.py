@@ -15,7 +15,6 @@ from fix_late import begin_late
 from fix_others import delete_messages
 from fix_pipeline import T0, Message, World, sale
 from fix_stack import Stack
-from local import roles
 from microbatch import Count, EpochSeconds, Event, Pipeline, Scale, Stream, Sum, TumblingWindow, cli, declared
 from modes import reprocess, work
 from outside import sink
@@ -37,17 +36,9 @@ def priced(name: str, price: str, at: int = T0) -> bytes:
 
 
 @pytest.fixture
-def warehouse(empty: str) -> str:
-    """The reading role gets its rights before the ledger is made, as in a stack."""
-    return empty
-
-
-@pytest.fixture
 def explain(stack: Stack, warehouse: str, monkeypatch: pytest.MonkeyPatch) -> Explain:
     """A function that runs `microbatch explain` over a world, by the role that only reads."""
     database = conninfo_to_dict(warehouse)["dbname"]
-    with psycopg.connect(make_conninfo(stack.admin_dsn, dbname=database), autocommit=True) as admin:
-        roles._run(admin, "show_reader")
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", stack.bootstrap)
     monkeypatch.setenv("POSTGRES_DSN", make_conninfo(stack.reader_dsn, dbname=database))
     monkeypatch.setenv("POSTGRES_OWNER_DSN", "")

@@ -17,7 +17,6 @@ from typer.testing import CliRunner, Result
 
 from fix_pipeline import Message, World, sale
 from fix_stack import Stack
-from local import roles
 from microbatch import KafkaTopic, Pairs, PostgresTable, Stream, cli
 from microbatch.cli_data import ask
 from microbatch.errors import NotRegisteredError
@@ -32,8 +31,6 @@ def reader(stack: Stack, warehouse: str, monkeypatch: pytest.MonkeyPatch) -> str
     """The command line finds the servers, and this database by the role that only reads."""
     database = conninfo_to_dict(warehouse)["dbname"]
     dsn = make_conninfo(stack.reader_dsn, dbname=database)
-    with psycopg.connect(make_conninfo(stack.admin_dsn, dbname=database), autocommit=True) as admin:
-        roles._run(admin, "show_reader")
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", stack.bootstrap)
     monkeypatch.setenv("POSTGRES_DSN", dsn)
     monkeypatch.setenv("POSTGRES_OWNER_DSN", warehouse)
