@@ -88,6 +88,11 @@ def decode_segment(payload: bytes) -> list[OutMessage]:
     return _decoder.decode(payload)
 
 
+def is_full(messages: int, size: int) -> bool:
+    """Whether a segment has as many messages, or bytes, as it holds."""
+    return messages >= SEGMENT_MESSAGES or size >= SEGMENT_BYTES
+
+
 def segments(messages: Iterable[OutMessage]) -> Iterator[list[OutMessage]]:
     """Messages in their order, as many at a time as a segment holds."""
     some: list[OutMessage] = []
@@ -95,7 +100,7 @@ def segments(messages: Iterable[OutMessage]) -> Iterator[list[OutMessage]]:
     for message in messages:
         some.append(message)
         size += message.size
-        if len(some) >= SEGMENT_MESSAGES or size >= SEGMENT_BYTES:
+        if is_full(len(some), size):
             yield some
             some, size = [], 0
     if some:

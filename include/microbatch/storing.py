@@ -16,17 +16,7 @@ from microbatch.computing import Chunk, Computation, Row, in_order
 from microbatch.crash import crash_point
 from microbatch.decoding import Message, Reject
 from microbatch.errors import PairsChangedError, TooManyRejectedError
-from microbatch.outbox import (
-    SEGMENT_BYTES,
-    SEGMENT_MESSAGES,
-    Origin,
-    OutMessage,
-    dead_letter,
-    encode_segment,
-    pair_message,
-    place_of,
-    stream_message,
-)
+from microbatch.outbox import Origin, dead_letter, pair_message, stream_message
 from microbatch.outputs import Pairs, TumblingWindow
 from microbatch.pair_tables import PairTables
 from microbatch.pipeline import Pipeline
@@ -36,13 +26,13 @@ from microbatch.registration import Registration
 from microbatch.rejecting import Share, accepted_rejects
 from microbatch.relations import ROWS_A_FETCH, chunks
 from microbatch.resending import SentRows
+from microbatch.segments import Segments
 from microbatch.sql import queries
 from microbatch.stream_tables import StreamTables
 from microbatch.view import view
 from microbatch.window_tables import WindowTables
 
 _LEDGER: Final = queries("ledger")
-_OUTBOX: Final = queries("outbox")
 
 
 class Counts(msgspec.Struct):
@@ -59,39 +49,6 @@ class Counts(msgspec.Struct):
     rejected: int = 0
     repeated: int = 0
     filtered: int = 0
-
-
-class Segments:
-    """Messages of one range on their way into the outbox, as many at a time as a segment holds."""
-
-    def __init__(self, connection: Connection, registration: Registration, batch_id: int, item: OffsetRange) -> None:
-        self._connection = connection
-        self._already_sent = _already_sent(connection, registration, item)
-        self._facts = {
-            "pipeline_id": registration.pipeline_id,
-            "batch_id": batch_id,
-            "topic_id": registration.topic_id,
-            "partition": item.partition,
-            "start_offset": item.start,
-        }
-        self._messages: list[OutMessage] = []
-        self._bytes = 0
-
-    def add(self, message: OutMessage) -> None:
-        """Add a message, unless its topic has it already; what fills a segment is stored."""
-        if self._already_sent and place_of(message.topic, message.headers) in self._already_sent:
-            return
-        self._messages.append(message)
-        self._bytes += message.size
-        if len(self._messages) >= SEGMENT_MESSAGES or self._bytes >= SEGMENT_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Store what there is."""
-        if self._messages:
-            payload = {"messages": len(self._messages), "payload": encode_segment(self._messages)}
-            self._connection.execute(_OUTBOX["insert_batch_segment"], {**self._facts, **payload})
-        self._messages, self._bytes = [], 0
 
 
 class BatchStore:
@@ -356,19 +313,6 @@ def open_batch(
         if redo:
             store.erase()
         yield store
-
-
-def _already_sent(connection: Connection, registration: Registration, item: OffsetRange) -> set[tuple[str, int, int]]:
-    """Topic, source partition and offset of messages that a ledger which this one stands for has sent."""
-    facts = {
-        "pipeline_id": registration.pipeline_id,
-        "topic_id": registration.topic_id,
-        "partition": item.partition,
-        "start_offset": item.start,
-        "end_offset": item.end,
-    }
-    rows = connection.execute(_LEDGER["already_sent"], facts).fetchall()
-    return {(topic, item.partition, offset) for topic, offset in rows}
 
 
 def _place(message: Message) -> tuple[int, int]:
