@@ -20,7 +20,8 @@ def agreed(question: str, reason: str | None, *, yes: bool) -> Why:
         NotDecidedError: the answer was no, or nobody is there to answer. Nothing was changed.
     """
     if not (yes and reason) and not sys.stdin.isatty():
-        raise NotDecidedError(missing="--yes and --reason" if not yes else "--reason")
+        missing = [*([] if yes else ["--yes"]), *([] if reason else ["--reason"])]
+        raise NotDecidedError(missing=" and ".join(missing))
     if not yes and not typer.confirm(question):
         raise NotDecidedError(missing="a yes")
     return Why.of(reason or typer.prompt("Why? (kept on record)"))
