@@ -78,7 +78,8 @@ class World(msgspec.Struct, frozen=True):
 
     def send(self, *messages: bytes | Message | None) -> None:
         """Send to the source, and wait until all have arrived."""
-        producer = Producer({"bootstrap.servers": self.connections.bootstrap, "linger.ms": 0})
+        room = {"queue.buffering.max.messages": 10_000_000, "queue.buffering.max.kbytes": 2_000_000}
+        producer = Producer({"bootstrap.servers": self.connections.bootstrap, "linger.ms": 0, **room})
         refused: list[str] = []
         for each in messages:
             message = each if isinstance(each, Message) else Message(each)
@@ -92,7 +93,7 @@ class World(msgspec.Struct, frozen=True):
                 on_delivery=lambda error, _: refused.append(error.str()) if error else None,
             )
             producer.poll(0)
-        assert producer.flush(30) == 0
+        assert producer.flush(120) == 0
         assert not refused, refused
 
     def run(self, minute: int | None = 0, run_id: str = "") -> tuple[list[ConsumeSummary], PublishSummary]:

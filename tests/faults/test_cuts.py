@@ -100,8 +100,8 @@ def test_a_run_whose_connection_is_cut_anywhere_is_finished_by_its_retries(
 ) -> None:
     """At the n-th request or its answer, after some of its bytes; then it may reach the server again, or not."""
     chance = Random(f"{server} {seed}")  # noqa: S311 - the same place each time
-    # A run may make fewer requests than the one that was counted.
-    at = nth(chance.randrange(1, requests[server] * 2 // 3))
+    # A run may make far fewer requests than the one that was counted: each client asks until it knows its broker.
+    at = nth(chance.randrange(1, requests[server] // 2))
     cut = Cut(at, chance.random() < 0.5, passing=chance.randrange(64), for_good=chance.random() < 0.5)
     proxy = proxy_before(stack, server)
     proxy.plan(cut)
