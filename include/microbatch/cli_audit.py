@@ -23,7 +23,7 @@ from microbatch.cli_data import kafka_at, needed
 from microbatch.clock import Clock
 from microbatch.declared import find_pipeline
 from microbatch.errors import MicrobatchError, RunParamsError
-from microbatch.modes import moment_of
+from microbatch.modes import moment_of, refuse_backwards
 from microbatch.settings import deployment
 from recount import Decision, Finding, Interval, Part, RecountError, Report, Watch
 
@@ -71,8 +71,7 @@ def _interval(start: str | None, end: str | None) -> Interval | None:
         param = "from" if start is None else "to"
         raise RunParamsError(param=param, value=None, remedy="give both --from and --to, or neither")
     interval = Interval(moment_of("from", start), moment_of("to", end))
-    if interval.start >= interval.end:
-        raise RunParamsError(param="from", value=start, remedy=f"give a time before `to`, which is {end}")
+    refuse_backwards((interval.start, interval.end), start, end)
     return interval
 
 

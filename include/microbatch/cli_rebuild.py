@@ -18,8 +18,7 @@ from microbatch.cli_asking import agreed
 from microbatch.clock import Clock
 from microbatch.deciding import known, session
 from microbatch.declared import find_pipeline
-from microbatch.errors import RunParamsError
-from microbatch.modes import moment_of
+from microbatch.modes import bounds_of, refuse_backwards
 from microbatch.pipeline import Pipeline
 from microbatch.rebuild_choice import Counted
 from microbatch.rebuild_work import Progress, Redoing
@@ -54,10 +53,9 @@ def rebuild(name: str, dags: Path, start: str | None, end: str | None, reason: s
 
 
 def _interval(start: str | None, end: str | None) -> Interval:
-    first = None if start is None else moment_of("from", start)
-    last = None if end is None else moment_of("to", end)
-    if first is not None and last is not None and first >= last:
-        raise RunParamsError(param="from", value=start, remedy=f"give a time before `to`, which is {end}")
+    first, last = bounds_of(start, end)
+    if first is not None and last is not None:
+        refuse_backwards((first, last), start, end)
     return Interval(first, last)
 
 

@@ -11,7 +11,7 @@ from microbatch.checking import LATE
 from microbatch.cli_asking import agreed
 from microbatch.deciding import Known, known, session
 from microbatch.event import EPOCH
-from microbatch.modes import moment_of
+from microbatch.modes import bounds_of
 from microbatch.redriving import Choice, Found, Redrive
 from microbatch.settings import connections
 
@@ -21,11 +21,7 @@ SHOWN_REASONS: Final = 20
 def redrive(name: str, rejected_for: str, start: str | None, end: str | None, reason: str | None, *, yes: bool) -> None:
     """Show which dead letters would go back to their topic, ask, and let the next publish send them."""
     there = connections()
-    choice = Choice(
-        rejected_for,
-        None if start is None else moment_of("from", start),
-        None if end is None else moment_of("to", end),
-    )
+    choice = Choice(rejected_for, *bounds_of(start, end))
     waiting = Console(stderr=True)
     with session(there, f"{name} redrive") as connection, waiting.status("reading the dead letters"):
         pipeline = known(connection, there.deployment, name)

@@ -61,8 +61,7 @@ def _refuse_interval(start: str | None, end: str | None) -> None:
 
 def _interval(mode: str, start: str | None, end: str | None, now: datetime) -> tuple[datetime, datetime]:
     first, last = _time("from", start, mode), _time("to", end, mode)
-    if first >= last:
-        raise RunParamsError(param="from", value=start, remedy=f"give a time before `to`, which is {end}")
+    refuse_backwards((first, last), start, end)
     if last > now:
         remedy = (
             f"what has not happened yet cannot be read: give {now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ} at the latest"
@@ -77,6 +76,29 @@ def _time(param: str, value: str | None, mode: str) -> datetime:
         remedy = f"mode {mode} works on an interval: give a time such as {_EXAMPLE}"
         raise RunParamsError(param=param, value=value, remedy=remedy)
     return moment_of(param, value)
+
+
+def refuse_backwards(interval: tuple[datetime, datetime], start: str | None, end: str | None) -> None:
+    """Raise for an interval that does not begin before it ends.
+
+    Args:
+        interval: its bounds.
+        start: `from`, as it was given.
+        end: `to`, likewise.
+
+    Raises:
+        RunParamsError: names both.
+    """
+    if interval[0] >= interval[1]:
+        raise RunParamsError(param="from", value=start, remedy=f"give a time before `to`, which is {end}")
+
+
+def bounds_of(start: str | None, end: str | None) -> tuple[datetime | None, datetime | None]:
+    """`from` and `to`, of which either may be left out, as instants in UTC; see `moment_of`."""
+    return (
+        None if start is None else moment_of("from", start),
+        None if end is None else moment_of("to", end),
+    )
 
 
 def moment_of(param: str, value: str) -> datetime:

@@ -1,18 +1,18 @@
 """Which batches a rebuild redoes, which of them cannot be redone, and from when on it could. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
 
+from microbatch.event import EPOCH
 from microbatch.kafka import Ends
 from microbatch.ranges import OffsetRange
 
 ARCHIVED: Final = "folded into archives"
 RETIRED: Final = "read from a log that is no more"
 DELETED: Final = "deleted by retention"
-_EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
 class Counted(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ def hindrance(batch: Counted, ends: Mapping[int, Ends]) -> str | None:
 
 def earliest(is_possible: Callable[[datetime], bool], now: datetime) -> datetime | None:
     """The first second from which on something is possible that stays possible once it is; None: not even now."""
-    impossible, possible = -1, int((now - _EPOCH).total_seconds())
+    impossible, possible = -1, int((now - EPOCH).total_seconds())
     if not is_possible(_at(possible)):
         return None
     while possible - impossible > 1:
@@ -86,7 +86,7 @@ def earliest(is_possible: Callable[[datetime], bool], now: datetime) -> datetime
 
 
 def _at(second: int) -> datetime:
-    return _EPOCH + timedelta(seconds=second)
+    return EPOCH + timedelta(seconds=second)
 
 
 def _meets(batch: Counted, wanted: Mapping[int, OffsetRange]) -> bool:

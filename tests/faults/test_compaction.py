@@ -2,38 +2,54 @@
 
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.admin._resource import ResourceType
+from confluent_kafka.cimpl import NewTopic
 
 from fix_child import check, wait_for
 from fix_others import admin
 from fix_pipeline import T0, Message, World, interval, sale
 from microbatch.errors import BatchShrunkError
+from microbatch.kafka import Broker
 from microbatch.runs import Run
+from microbatch.topics import create_topics
 from outside import on_topic
 
 _ANSWER_S = 30
 
 
-def configure(world: World, kind: ResourceType, name: str, **settings: str | None) -> None:
-    """Change settings of a topic or of the broker; None: as it was."""
-    entries = [
-        ConfigEntry(key.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
-        if value is not None
-        else ConfigEntry(key.replace("_", "."), "", incremental_operation=AlterConfigOpType.DELETE)
-        for key, value in settings.items()
-    ]
-    resource = ConfigResource(kind, name, incremental_configs=entries)
+def look_for_work_every(world: World, backoff_ms: str | None) -> None:
+    """Change how often the broker looks for something to compact; None: as it was."""
+    name, operation = (
+        "log.cleaner.backoff.ms",
+        AlterConfigOpType.DELETE if backoff_ms is None else AlterConfigOpType.SET,
+    )
+    entry = ConfigEntry(name, backoff_ms or "", incremental_operation=operation)
+    resource = ConfigResource(ResourceType.BROKER, "1", incremental_configs=[entry])
     admin(world).incremental_alter_configs([resource])[resource].result(_ANSWER_S)
 
 
 @pytest.fixture
 def eager(world: World) -> Iterator[World]:
-    """The broker looks for something to compact all the time."""
-    configure(world, ResourceType.BROKER, "1", log_cleaner_backoff_ms="50")
-    yield world
-    configure(world, ResourceType.BROKER, "1", log_cleaner_backoff_ms=None)
+    """A pipeline whose source is compacted, by a broker that looks for something to compact all the time.
+
+    The topic is made with its settings: a broker begins to go by changed ones only some time after it has said yes.
+    """
+    name = f"{world.pipeline.source.name}-compacted"
+    compacted = {
+        "cleanup.policy": "compact",
+        "segment.ms": "1",
+        "min.cleanable.dirty.ratio": "0.001",
+        "min.compaction.lag.ms": "0",
+    }
+    Broker(world.connections).create([NewTopic(name, world.pipeline.source.partitions, config=compacted)])
+    look_for_work_every(world, "50")
+    compacting = world.replace(source=msgspec.structs.replace(world.pipeline.source, name=name))
+    create_topics([compacting.pipeline], world.connections)
+    yield compacting
+    look_for_work_every(world, None)
 
 
 def send_keyed(world: World) -> None:
@@ -43,11 +59,9 @@ def send_keyed(world: World) -> None:
 
 
 def compact(world: World) -> None:
-    """Let the broker compact what was sent; the newest segment stays as it is."""
+    """Let the broker compact what was sent, which it does to all but the newest segment."""
     topic = world.pipeline.source.name
     before = len(on_topic(world, topic))
-    settings = {"segment_ms": "1", "min_cleanable_dirty_ratio": "0.001", "min_compaction_lag_ms": "0"}
-    configure(world, ResourceType.TOPIC, topic, cleanup_policy="compact", **settings)
     world.send(Message(sale("bob", 1), key=b"e", at_s=T0 + 1))  # begins a new segment
     wait_for("the broker has compacted the log", lambda: len(on_topic(world, topic)) <= before - 3)
 
