@@ -46,11 +46,13 @@ format: install ## put the code into its format
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: install ## measure against other engines
-	$(BIN)/python benchmarks/run.py
+bench: install ## measure, beside the Kafka client alone, Flink and Spark; takes about an hour
+	$(BIN)/python -m benchmarks
 
 lock: install ## choose the newest allowed versions, with hashes
 	$(COMPILE) --upgrade --extra airflow --extra demo pyproject.toml -o requirements.txt
 	$(COMPILE) --upgrade --extra airflow --extra local --extra demo --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 	$(COMPILE) --upgrade --group pyproject.toml:tls -o requirements-tls.txt
 	$(COMPILE) include/local/uv.in -o include/local/uv.txt
+	$(COMPILE) benchmarks/contestants/flink.in -o benchmarks/contestants/flink.txt
+	$(COMPILE) benchmarks/contestants/spark.in -o benchmarks/contestants/spark.txt

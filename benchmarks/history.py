@@ -1,31 +1,24 @@
 """What analysts ask of a long history: plans and times over many days of minutes and a thousand keys.
 
-`python benchmarks/history.py` starts a PostgreSQL of its own, fills the tables of a window by SQL (BENCH_DAYS days,
+`python -m benchmarks.history` starts a PostgreSQL of its own, fills the tables of a window by SQL (BENCH_DAYS days,
 20 if it is not set: 29 million results and as many revisions), and asks each question with the indexes that the engine
 makes, with the primary keys alone, and with an index that begins with the key. It prints plans, times and costs.
 """
 
 import os
-import shutil
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import psycopg
+from benchmarks.own_stack import own_postgres
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from local.credentials import load_credentials
-from local.data import ensure_postgres, stop_data
-from local.home import prepare
-from local.ports import random_free
-from local.roles import owner_dsn
 from microbatch import Count, EpochSeconds, Event, KafkaTopic, Pipeline, PostgresTable, Sum, TumblingWindow
 from microbatch.migrations import migrate
 from microbatch.postgres import connect
@@ -110,14 +103,9 @@ class Answer(msgspec.Struct, frozen=True):
 def main() -> None:
     """Fill, ask, print."""
     console = Console()
-    home = Path(tempfile.mkdtemp(prefix="microbatch-bench-"))
-    port = random_free()
-    try:
-        credentials = load_credentials(prepare(home))
-        ensure_postgres(home, port, credentials, console.print)
-        dsn = owner_dsn(port, credentials)
-        _create(dsn)
-        with psycopg.connect(dsn, autocommit=True) as connection:
+    with own_postgres(console) as server:
+        _create(server.owner)
+        with psycopg.connect(server.owner, autocommit=True) as connection:
             connection.execute("set synchronous_commit = off; set maintenance_work_mem = '512MB'; set timezone = 'UTC'")
             _fill(connection)
             _show(console, connection, "as the engine makes them")
@@ -127,9 +115,6 @@ def main() -> None:
             for table in PRIMARY_KEYS:
                 connection.execute(f"create index on {table} (seller_id, window_start)".encode())
             _show(console, connection, "with indexes that begin with the key")
-    finally:
-        stop_data(home, console.print)
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def _create(dsn: str) -> None:

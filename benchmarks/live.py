@@ -1,6 +1,6 @@
 """What a live stack does, watched from outside: how soon each minute's results can be read, and what it costs.
 
-    eval "$(microbatch env)"; python -m benchmarks.live [MINUTES] [--json FILE]
+    python -m benchmarks.live [MINUTES]
 
 Latency is the time from a minute's end to the moment at which its results can be read, less the pipeline's grace. In
 Postgres a minute of a pipeline is there when `closed_until` has passed its end: merge moves it in the transaction
@@ -9,7 +9,8 @@ message of the publications that this merge has numbered; messages carry their n
 minute has no figure for it.
 
 One connection asks 20 times a second, one consumer reads all topics. What the processes take is measured over the same
-time, see cpu.py.
+time, see cpu.py; what takes part in the measuring is no part of the stack. Start it when the stack has run for some
+minutes: at first, Kafka's compiler is at work.
 """
 
 import argparse
@@ -19,16 +20,14 @@ import time
 from bisect import bisect_left
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 from typing import Final
 
 import msgspec
 import psycopg
 from benchmarks.cpu import MEASURING, READERS, Measured, Meter, Row
+from benchmarks.reporting import Cell, Report, save, show, verdict
 from confluent_kafka import Consumer, Message, TopicPartition
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from local import stack
 from local.home import REPOSITORY, state_folder
@@ -44,6 +43,11 @@ MINUTE: Final = timedelta(minutes=1)
 PATIENCE: Final = timedelta(seconds=30)
 POSTGRES: Final = "Postgres"
 ALL: Final = "the last of all"
+STACK: Final = "the stack"
+# What must hold: seconds beyond the grace, of each pipeline and of the last of all, and CPU seconds a minute.
+MEDIAN_BAR_S: Final = 2.0
+AT_95_BAR_S: Final = 4.0
+IDLE_BAR_S: Final = 15.0
 
 _PROGRESS: Final = """
 select p.name, p.closed_until, b.last_publication
@@ -87,18 +91,18 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def main() -> None:
-    """Watch, then print."""
+    """Watch, print, and keep both tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.live")
     parser.add_argument("minutes", nargs="?", type=float, default=10.0)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file as well")
     options = parser.parse_args()
     running = stack.find(state_folder())
     os.environ |= running.environment  # the files of dags/ import Airflow, which else makes itself a home
     pipelines = load_pipelines(REPOSITORY / "dags")
     result = watch(running, pipelines, timedelta(minutes=options.minutes))
-    show(result, {pipeline.name for pipeline in pipelines}, Console())
-    if options.json:
-        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
+    console = Console()
+    for report in (latency_report(result), idle_report(result, {pipeline.name for pipeline in pipelines})):
+        show(report, console)
+        save(report)
 
 
 def watch(running: stack.Running, pipelines: list[Pipeline], duration: timedelta) -> Result:
@@ -121,23 +125,49 @@ def watch(running: stack.Running, pipelines: list[Pipeline], duration: timedelta
     return Result(began_at, ended_at, _latencies(pipelines, closed, arrived, began_at, ended_at), cpu)
 
 
-def show(result: Result, pipelines: set[str], console: Console) -> None:
-    """Print both tables."""
-    columns = ("seconds beyond the grace", "minutes", "missing", "median", "95 %", "min", "max")
-    latency = Table(*columns, box=SIMPLE_HEAD)
-    for found in result.latencies:
-        where = f"{found.pipeline}: {POSTGRES}" if found.where == POSTGRES else f"  {found.where}"
-        latency.add_row(where, *_figures(found))
-    console.print(latency)
+def latency_report(result: Result) -> Report:
+    """How soon results could be read; what counts is the slowest of them."""
+    rows = [[found.pipeline, found.where, *_figures(found)] for found in result.latencies]
+    measured = [found for found in result.latencies if found.seconds]
+    missing = sum(found.missing for found in result.latencies if found.pipeline != ALL)
+    return Report(
+        "latency",
+        f"Seconds from a minute's end to its results, beyond the grace; {_minutes_of(result):.1f} minutes",
+        ["pipeline", "where", "minutes", "missing", "median", "95 %", "least", "most"],
+        rows,
+        [
+            verdict("slowest median", max(statistics.median(each.seconds.values()) for each in measured), MEDIAN_BAR_S),
+            verdict("slowest 95 %", max(_at_95(each) for each in measured), AT_95_BAR_S),
+            verdict("minutes without results", missing, 0),
+            _rest(result),
+        ],
+    )
 
-    minutes = (result.ended_at - result.began_at) / MINUTE
-    table = Table(f"in a minute, of {minutes:.1f}", "CPU s", "ended", box=SIMPLE_HEAD)
-    for row in sorted(result.cpu.rows, key=lambda row: -row.cpu_s):
-        table.add_row(row.kind, f"{row.cpu_s / minutes:.2f}", f"{row.ended / minutes:.1f}" if row.ended else "")
-    table.add_section()
-    for title, seconds in _sums(result.cpu, pipelines):
-        table.add_row(title, f"{seconds / minutes:.2f}")
-    console.print(table)
+
+def idle_report(result: Result, pipelines: set[str]) -> Report:
+    """What the stack's processes took, kind by kind."""
+    minutes = _minutes_of(result)
+    kinds: list[list[Cell]] = [
+        [row.kind, row.cpu_s / minutes, row.ended / minutes]
+        for row in sorted(result.cpu.rows, key=lambda row: -row.cpu_s)
+    ]
+    sums = dict(_sums(result.cpu, pipelines))
+    return Report(
+        "idle",
+        f"CPU seconds a minute of the whole live stack, producers included; {minutes:.1f} minutes",
+        ["processes", "CPU s", "ended"],
+        [*kinds, *([title, seconds / minutes, None] for title, seconds in sums.items())],
+        [verdict("CPU seconds a minute", sums[STACK] / minutes, IDLE_BAR_S), _rest(result)],
+    )
+
+
+def _minutes_of(result: Result) -> float:
+    return (result.ended_at - result.began_at) / MINUTE
+
+
+def _rest(result: Result) -> str:
+    """Who reads the tables has to know whether the machine had other things to do."""
+    return f"the machine did other things for {result.cpu.rest_s / _minutes_of(result):.1f} CPU seconds a minute"
 
 
 # -- looking -------------------------------------------------------------------------------------------------------
@@ -248,17 +278,20 @@ def _minutes(after: datetime, until: datetime) -> set[datetime]:
     return {first + at * MINUTE for at in range(max(0, (until - first) // MINUTE + 1))}
 
 
-def _figures(found: Latency) -> list[str]:
+def _figures(found: Latency) -> list[Cell]:
     beyond = sorted(found.seconds.values())
-    counts = [str(len(beyond)), str(found.missing or "")]
     if not beyond:
-        return counts
-    at_95 = beyond[min(len(beyond) - 1, int(0.95 * len(beyond)))]
-    return counts + [f"{figure:.2f}" for figure in (statistics.median(beyond), at_95, beyond[0], beyond[-1])]
+        return [0, found.missing, None, None, None, None]
+    return [len(beyond), found.missing, statistics.median(beyond), _at_95(found), beyond[0], beyond[-1]]
+
+
+def _at_95(found: Latency) -> float:
+    beyond = sorted(found.seconds.values())
+    return beyond[min(len(beyond) - 1, int(0.95 * len(beyond)))]
 
 
 def _sums(cpu: Measured, pipelines: set[str]) -> list[tuple[str, float]]:
-    """The lines under the table."""
+    """The lines below the kinds."""
 
     def total(of: list[Row]) -> float:
         return sum(row.cpu_s for row in of)
@@ -269,7 +302,7 @@ def _sums(cpu: Measured, pipelines: set[str]) -> list[tuple[str, float]]:
     return [
         ("tasks of pipelines", total(ours)),
         ("other tasks", total(tasks) - total(ours)),
-        ("the stack", total(cpu.rows) - total(measuring)),
+        (STACK, total(cpu.rows) - total(measuring)),
         ("measuring", total(measuring)),
         ("the rest of the machine", cpu.rest_s),
         ("the machine, by /proc/stat", cpu.machine_s),

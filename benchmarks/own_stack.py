@@ -12,10 +12,12 @@ import psutil
 from rich.console import Console
 
 from local.credentials import load_credentials
-from local.data import start_data, stop_data
+from local.data import ensure_postgres, start_data, stop_data
+from local.home import prepare
 from local.ports import HOST, random_free
+from local.postgres import admin_dsn
 from local.process import load
-from local.roles import owner_dsn
+from local.roles import WAREHOUSE, owner_dsn
 
 
 class OwnStack(msgspec.Struct, frozen=True):
@@ -33,14 +35,42 @@ class OwnStack(msgspec.Struct, frozen=True):
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of a process that uses it."""
-        return {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap, "POSTGRES_OWNER_DSN": self.postgres}
+        """The environment of a process that uses it. Byte code is kept, as it is wherever things run for long."""
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        return {**kept, "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap, "POSTGRES_OWNER_DSN": self.postgres}
+
+    def superuser(self, database: str) -> str:
+        """Connection string of the superuser of PostgreSQL."""
+        record = load(self.home, "postgres")
+        assert record is not None, f"PostgreSQL has never been started in {self.home}"
+        return admin_dsn(record.port or 0, load_credentials(self.home), database)
 
     def server(self, component: str) -> psutil.Process:
         """The first process of "kafka" or "postgres"."""
         record = load(self.home, component)
         assert record is not None, f"{component} has never been started in {self.home}"
         return psutil.Process(record.pid)
+
+
+class OwnPostgres(msgspec.Struct, frozen=True):
+    """A running PostgreSQL alone: connection strings of the role that owns pipelines' tables, and of the superuser."""
+
+    owner: str
+    superuser: str
+
+
+@contextmanager
+def own_postgres(console: Console) -> Iterator[OwnPostgres]:
+    """Start it, empty; stop it and delete its data at the end."""
+    home = Path(tempfile.mkdtemp(prefix="microbatch-bench-"))
+    port = random_free()
+    try:
+        credentials = load_credentials(prepare(home))
+        ensure_postgres(home, port, credentials, console.print)
+        yield OwnPostgres(owner_dsn(port, credentials), admin_dsn(port, credentials, WAREHOUSE))
+    finally:
+        stop_data(home, console.print)
+        shutil.rmtree(home, ignore_errors=True)
 
 
 @contextmanager

@@ -59,9 +59,10 @@ def airflow_environment(
 
 def _core(home: Path, credentials: Credentials) -> dict[str, str]:
     return {
-        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-        # Five producers that work through the minute, five pipelines, and a backfill.
-        "AIRFLOW__CORE__PARALLELISM": "12",
+        "AIRFLOW__CORE__EXECUTOR": "local.airflow_executor.RestingExecutor",
+        # Five producers that work through the minute, five pipelines, a backfill, and some whose task has ended: if its
+        # pipes close before its process is gone (seen in one of five), the supervisor notices with the next heartbeat.
+        "AIRFLOW__CORE__PARALLELISM": "16",
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -85,24 +86,22 @@ def _services(port: int, credentials: Credentials) -> dict[str, str]:
         "AIRFLOW__API__SECRET_KEY": credentials.jwt_secret,
         "AIRFLOW__API_AUTH__JWT_SECRET": credentials.jwt_secret,
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://{HOST}:{port}/execution/",
-        # How soon a task is started. Each look costs some 10 ms a running DAG run, of which the producers always have
-        # four: at 0.2 s the scheduler took 17 CPU seconds a minute, at 0.5 s 9, with the same latency of results.
-        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
+        # The executor rests instead.
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0",
         # How soon a new DAG file is seen; one that has changed is read at once, the others now and then.
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "1800",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
         # A worker that dies with its supervisor is noticed after 33 s; by default it takes minutes.
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
-        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "5",
         # What a scheduler that was killed had queued is found and queued again after 40 s; by default it takes
         # up to five minutes, and a pipeline has one run at a time.
         "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "20",
-        # If a task's pipes close before its process is gone, its supervisor sleeps for this long (5 s by
-        # default, seen in one task of five) and holds its slot.
-        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
+        # Each heartbeat is a request to the api-server: every 2 s, they were more than all others. Three fit into the
+        # timeout above; by them a task learns, too, that its run was ended.
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "10",
     }
 
 

@@ -21,10 +21,15 @@ ATTEMPTS = 3
 
 
 def kafka_jars() -> list[Path]:
-    """The paths of all jars of the class path, in Maven's local repository; missing ones are downloaded."""
+    """The jars of Kafka's class path."""
+    return locked_jars(LOCKFILE)
+
+
+def locked_jars(lockfile: Path) -> list[Path]:
+    """The paths of all jars that a lockfile names, in Maven's local repository; missing ones are downloaded."""
     repository = MavenContext().repo_cache
     with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(lambda jar: _locked(repository, jar), LockFile.load(LOCKFILE).dependencies))
+        return list(pool.map(lambda jar: _locked(repository, jar), LockFile.load(lockfile).dependencies))
 
 
 def kafka_version() -> str:

@@ -92,6 +92,8 @@ def server_properties(data: Path, port: int, controller_port: int) -> str:
         # After a kill, the broker may come back only when its last life's session has ended.
         "broker.session.timeout.ms": "4000",
         "broker.heartbeat.interval.ms": "500",
+        # So often an idle controller writes a record that says nothing, by default every 500 ms.
+        "metadata.max.idle.interval.ms": "5000",
     }
     return "".join(f"{name}={value}\n" for name, value in settings.items())
 

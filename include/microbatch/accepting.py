@@ -14,7 +14,7 @@ from microbatch.deciding import Known, Why, record
 from microbatch.errors import NotAsShownError, OtherClusterError, TopicRecreatedError
 from microbatch.kafka import Broker
 from microbatch.postgres import Connection, acquire, one_row
-from microbatch.ranges import OffsetRange
+from microbatch.ranges import OffsetRange, places
 from microbatch.settings import Connections
 from microbatch.sql import queries
 
@@ -115,16 +115,13 @@ def accept_loss(connection: Connection, pipeline: Known, loss: Loss, why: Why) -
         decision_id = record(connection, pipeline.pipeline_id, "accept-loss", details, why)
         facts = {**_facts(pipeline), "definition_hash": pipeline.definition_hash, "decision_id": decision_id}
         (batch_id,) = one_row(connection, _DECIDING["insert_loss"], facts)
-        for item in loss.ranges:
-            place = {
-                "batch_id": batch_id,
-                "topic": pipeline.source_topic,
-                "topic_id": loss.topic_id,
-                "partition": item.partition,
-                "start_offset": item.start,
-                "end_offset": item.end,
-            }
-            connection.execute(_LEDGER["insert_range"], {**_facts(pipeline), **place})
+        place = {
+            "batch_id": batch_id,
+            "topic": pipeline.source_topic,
+            "topic_id": loss.topic_id,
+            **places(loss.ranges),
+        }
+        connection.execute(_LEDGER["insert_ranges"], {**_facts(pipeline), **place})
     return int(batch_id)
 
 

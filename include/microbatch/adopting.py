@@ -23,7 +23,7 @@ import msgspec
 from psycopg import sql
 
 from microbatch.deciding import Known
-from microbatch.decoding import Message
+from microbatch.decoding import Message, whole
 from microbatch.diagnosing import Ahead, outlet
 from microbatch.errors import RecoverRefusedError
 from microbatch.event import EPOCH
@@ -105,7 +105,7 @@ class Adoption:
             ranges = [OffsetRange(p, at.low_watermark, at.last_stable) for p, at in ends.items()]
             with open_reader(topic, self._connections) as reader:
                 for _, messages in reader.read([item for item in ranges if item.size]):
-                    found = [message for message in messages if self._is_unknown(message, whose)]
+                    found = [message for message in map(whole, messages) if self._is_unknown(message, whose)]
                     # Also without any: a session that is idle for long is ended.
                     if topic in results:
                         self._copy_results(topic, found)

@@ -14,7 +14,7 @@ from microbatch.errors import OffsetsLostError, OldDefinitionError, RangeTakenEr
 from microbatch.kafka import Broker, Ends
 from microbatch.pipeline import Pipeline
 from microbatch.postgres import Connection, acquire, one_row
-from microbatch.ranges import OffsetRange, plan_ranges
+from microbatch.ranges import OffsetRange, places, plan_ranges
 from microbatch.registration import Registration
 from microbatch.runs import Run
 from microbatch.sql import queries
@@ -167,20 +167,17 @@ def claim(
             "definition_hash": registration.definition_hash,
         },
     )
-    for item in ranges:
-        facts = {
-            "batch_id": batch_id,
-            "pipeline_id": registration.pipeline_id,
-            "topic": pipeline.source.name,
-            "topic_id": registration.topic_id,
-            "partition": item.partition,
-            "start_offset": item.start,
-            "end_offset": item.end,
-        }
-        try:
-            acquire(connection, _LEDGER["insert_range"], facts, registration.pipeline_id)
-        except psycopg.errors.ExclusionViolation as error:
-            raise RangeTakenError(topic=pipeline.source.name, range=item) from error
+    facts = {
+        "batch_id": batch_id,
+        "pipeline_id": registration.pipeline_id,
+        "topic": pipeline.source.name,
+        "topic_id": registration.topic_id,
+        **places(ranges),
+    }
+    try:
+        acquire(connection, _LEDGER["insert_ranges"], facts, registration.pipeline_id)
+    except psycopg.errors.ExclusionViolation as error:
+        raise RangeTakenError(topic=pipeline.source.name, ranges=", ".join(map(str, ranges))) from error
     crash_point("consume.after_claim")
     return Claim(batch_id, batch_time, ranges)
 

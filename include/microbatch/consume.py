@@ -23,6 +23,7 @@ from microbatch.reading import open_reader
 from microbatch.redoing import redo
 from microbatch.registration import margin, register
 from microbatch.runs import BatchSummary, ConsumeSummary, Coverage, Run
+from microbatch.scratch import Scratch
 from microbatch.settings import Connections
 from microbatch.sql import queries
 from microbatch.storing import open_batch
@@ -79,7 +80,7 @@ def consume(
     """
     with connect(connections.postgres, f"{pipeline.name} consume") as connection:
         registration = register(pipeline, connections, connection)
-        with open_reader(pipeline.source.name, connections) as reader:
+        with open_reader(pipeline.source.name, connections) as reader, Scratch() as scratch:
             task = Task(
                 pipeline=pipeline,
                 shard=shard,
@@ -90,6 +91,7 @@ def consume(
                 broker=Broker(connections),
                 reader=reader,
                 clock=clock or Clock(),
+                scratch=scratch,
             )
             return _work(task)
 
@@ -246,7 +248,7 @@ def _batch(task: Task, look: Look) -> tuple[BatchSummary | None, list[OffsetRang
 def _claim_and_store(task: Task, attempt: Attempt) -> tuple[int, int]:
     """The batch and the number of its windows."""
     claimed = claim(task.connection, task.pipeline, task.registration, task.shard, task.run, attempt.ranges)
-    with open_batch(task.connection, task.pipeline, task.registration, claimed) as store:
+    with open_batch(task.connection, task.pipeline, task.registration, claimed, task.scratch) as store:
         attempt.store = store
         fill(task, claimed, store, lambda ends: refuse_lost(task.pipeline, claimed.ranges, ends))
         return claimed.batch_id, store.finish()

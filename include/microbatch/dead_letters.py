@@ -1,7 +1,7 @@
 """The dead letters of a pipeline as Kafka has them: in their topic, or set aside because that did not take them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from time import monotonic, sleep
 from typing import Any, Final
 from uuid import UUID
@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from microbatch.deciding import Known
-from microbatch.decoding import Message
+from microbatch.decoding import Message, whole
 from microbatch.kafka import KAFKA_TIMEOUT_S, Broker, Ends
 from microbatch.outbox import BATCH, CURSOR, OFFSET, PARTITION, PIPELINE, TOPIC, Cursor, OutMessage, decode_segment
 from microbatch.postgres import Connection, one_row
@@ -55,7 +55,7 @@ class DeadLetters:
         if ranges:
             with open_reader(self.topic, self._connections) as reader:
                 for _, messages in reader.read(ranges):
-                    yield list(self._ours(messages))
+                    yield list(self._ours(map(whole, messages)))
         # One by one: they are what was too large.
         for row in self._connection.execute(_REDRIVING["letters_set_aside"], self._facts).fetchall():
             place = dict(zip(("publication", "position"), row, strict=True))
@@ -78,7 +78,7 @@ class DeadLetters:
         ranges = [OffsetRange(partition, at.low_watermark, at.last_stable) for partition, at in ends.items()]
         return [item for item in ranges if item.size], is_stable
 
-    def _ours(self, messages: list[Message]) -> Iterator[Letter]:
+    def _ours(self, messages: Iterable[Message]) -> Iterator[Letter]:
         """Those of this pipeline and source: the topic may be shared."""
         for message in messages:
             headers = dict(message.headers)

@@ -1,12 +1,17 @@
 """From bytes to typed events, or to rejects that keep every byte. Pure: a message's fate depends on nothing else."""
 
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Final
+from operator import attrgetter
+from typing import Any, Final, cast
 
 import msgspec
+import numpy as np
+from confluent_kafka import Message as RawMessage
 
+from microbatch.columns import Integers, is_number_of_time, microseconds
 from microbatch.event import LAST_S, Event
-from microbatch.fields import check_of, nul_check_of, strict_type, time_us
+from microbatch.fields import Check, FieldType, check_of, nul_check_of, strict_type
 from microbatch.outputs import MAX_REASON_CHARACTERS
 from microbatch.pipeline import Pipeline
 
@@ -14,8 +19,11 @@ from microbatch.pipeline import Pipeline
 MAX_DEPTH: Final = 500
 _NUL: Final = b"\\u0000"
 _MICROSECONDS: Final = timedelta(microseconds=1)
+# What is called once a message stands here without the types' doubts: neither has a tombstone reached it, nor an error.
+_VALUE: Final = cast("Callable[[RawMessage], bytes]", RawMessage.value)
 
 Header = tuple[str, bytes | None]
+RawHeaders = list[tuple[str, bytes | None]]  # what the client gives; its type hint also has forms that it takes
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -51,60 +59,113 @@ class Reject(msgspec.Struct, frozen=True):
 
 
 class Decoded(msgspec.Struct, frozen=True):
-    """What a chunk of messages turned into.
+    """What some messages turned into.
 
     Attributes:
         messages: of the valid events, in their order.
         events: the valid events.
         event_times_us: of each event, in microseconds since 1970-01-01 UTC.
+        timestamps_ms: Kafka's, of each event's message, in milliseconds since 1970-01-01 UTC.
         rejects: the invalid ones, in their order.
+        size: bytes of all values.
+        longest: bytes of the longest one.
     """
 
-    messages: list[Message]
+    messages: list[RawMessage]
     events: list[Event]
-    event_times_us: list[int]
+    event_times_us: Integers
+    timestamps_ms: Integers
     rejects: list[Reject]
+    size: int
+    longest: int
 
 
 class Decoder:
-    """Decodes the messages of one pipeline."""
+    """Decodes the messages of one pipeline.
+
+    Messages are decoded many at a time, each step over all of them. If one of them does not pass a step, all are
+    decoded again one at a time, by the same rules, to find out which.
+    """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._decode = msgspec.json.Decoder(strict_type(pipeline.event)).decode
         found = pipeline.fields
+        self._types = {name: field.type for name, field in found.items()}
         self._checks = [(name, check) for name, field in found.items() if (check := check_of(field))]
         self._nul_checks = [(name, check) for name, field in found.items() if (check := nul_check_of(field))]
         self._event_time = pipeline.source.event_time
-        self._to_us = time_us(found[self._event_time].type) if self._event_time else None
         self._max_future_us = pipeline.max_future // _MICROSECONDS
 
-    def decode(self, messages: list[Message]) -> Decoded:
-        """Decode a chunk; tombstones are skipped. Never raises for what a message contains."""
-        valid: list[Message] = []
+    def decode(self, messages: list[RawMessage]) -> Decoded:
+        """Decode some messages; tombstones are skipped. Never raises for what a message contains."""
+        values = [*map(_VALUE, messages)]
+        if None in values:
+            messages = [message for message in messages if message.value() is not None]
+            values = [*map(_VALUE, messages)]
+        try:
+            return self._all(messages, values)
+        except (ValueError, RecursionError):
+            return self._each(messages, values)
+
+    def _all(self, messages: list[RawMessage], values: list[bytes]) -> Decoded:
+        """What all of them turn into; raises if one of them is invalid."""
+        sizes = [*map(len, values)]
+        longest = max(sizes, default=0)
+        # No message is deeper than it is long.
+        if longest > MAX_DEPTH:
+            for value in values:
+                _refuse_deep(value)
+        events = [*map(self._decode, values)]
+        for name, check in self._checks:
+            if name != self._event_time:
+                _check_all(self._types[name], check, [*map(attrgetter(name), events)])
+        if self._nul_checks and _has_nul(b"".join(values)):
+            raise ValueError("one of them may have a NUL")
+        timestamps_ms = np.fromiter([message.timestamp()[1] for message in messages], np.int64, len(messages))
+        times_us = self._times_us(events, timestamps_ms)
+        return Decoded(messages, events, times_us, timestamps_ms, [], sum(sizes), longest)
+
+    def _times_us(self, events: list[Event], timestamps_ms: Integers) -> Integers:
+        """The times of all events; raises if one of them is none."""
+        # Old clients send no timestamp: it is -1.
+        first_ms = 0 if self._event_time is None else -1
+        if timestamps_ms.size and not first_ms <= timestamps_ms.min() <= timestamps_ms.max() <= LAST_S * 1000:
+            raise ValueError("one of Kafka's timestamps may be no time")
+        if self._event_time is None:
+            return timestamps_ms * 1000
+        times_us = microseconds(self._types[self._event_time], [*map(attrgetter(self._event_time), events)])
+        if (times_us - timestamps_ms * 1000 > self._max_future_us).any():
+            raise ValueError("one of them is too far ahead")
+        return times_us
+
+    def _each(self, messages: list[RawMessage], values: list[bytes]) -> Decoded:
+        """What each of them turns into."""
+        valid: list[RawMessage] = []
         events: list[Event] = []
         times_us: list[int] = []
+        timestamps_ms: list[int] = []
         rejects: list[Reject] = []
-        for message in messages:
-            if message.value is None:
-                continue
+        for message, value in zip(messages, values, strict=True):
+            timestamp_ms = message.timestamp()[1]
             try:
-                event = self._event(message.value)
-                times_us.append(self._time_us(event, message.timestamp_ms))
+                event = self._event(value)
+                times_us.append(self._time_us(event, timestamp_ms))
             except (ValueError, RecursionError) as error:
-                rejects.append(Reject(message, reason_of(error)))
+                rejects.append(Reject(whole(message), reason_of(error)))
             else:
                 events.append(event)
+                timestamps_ms.append(timestamp_ms)
                 valid.append(message)
-        return Decoded(valid, events, times_us, rejects)
+        sizes = [*map(len, values)]
+        columns = np.array(times_us, np.int64), np.array(timestamps_ms, np.int64)
+        return Decoded(valid, events, *columns, rejects, sum(sizes), max(sizes, default=0))
 
     def _event(self, value: bytes) -> Event:
-        # Depth is judged before decoding, for what fits into the stack depends on who calls.
-        if value.count(b"{") + value.count(b"[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
-            raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
+        _refuse_deep(value)
         event = self._decode(value)
         for name, check in self._checks:
             check(getattr(event, name))
-        if _NUL in value:
+        if _has_nul(value):
             for name, check in self._nul_checks:
                 check(getattr(event, name))
         return event
@@ -112,11 +173,11 @@ class Decoder:
     def _time_us(self, event: Event, timestamp_ms: int) -> int:
         if timestamp_ms > LAST_S * 1000:
             raise ValueError(f"Kafka's timestamp {timestamp_ms} ms is no time that a column can have")
-        if self._event_time is None or self._to_us is None:
+        if self._event_time is None:
             if timestamp_ms < 0:
                 raise ValueError(f"Kafka's timestamp {timestamp_ms} ms is no time that a window can have")
             return timestamp_ms * 1000
-        event_us = self._to_us(getattr(event, self._event_time))
+        event_us = int(microseconds(self._types[self._event_time], [getattr(event, self._event_time)])[0])
         ahead_us = event_us - timestamp_ms * 1000
         if ahead_us > self._max_future_us:
             raise ValueError(
@@ -124,6 +185,37 @@ class Decoder:
                 f"({self._max_future_us // 1_000_000} s) - at `$.{self._event_time}`"
             )
         return event_us
+
+
+def whole(message: RawMessage) -> Message:
+    """A message with all that it has."""
+    return Message(
+        partition=cast("int", message.partition()),
+        offset=cast("int", message.offset()),
+        timestamp_ms=message.timestamp()[1],
+        key=message.key(),
+        value=message.value(),
+        headers=tuple((name, value) for name, value in cast("RawHeaders", message.headers() or ())),
+    )
+
+
+def _check_all(type_: FieldType, check: Check, values: list[Any]) -> None:
+    if is_number_of_time(type_) and None not in values:
+        microseconds(type_, values)
+        return
+    for value in values:
+        check(value)
+
+
+def _has_nul(text: bytes) -> bool:
+    """Whether it has the escape of a NUL; most texts have no escape at all, which is soon seen."""
+    return b"\\" in text and _NUL in text
+
+
+def _refuse_deep(value: bytes) -> None:
+    """Depth is judged before decoding, for what fits into the stack depends on who calls."""
+    if value.count(b"{") + value.count(b"[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+        raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
 
 
 def _depth(value: bytes) -> int:

@@ -290,7 +290,9 @@ class TableExistsError(TerminalError):
 class RangeTakenError(TransientError):
     """Another batch has committed an overlapping range meanwhile; a new plan leaves it out."""
 
-    message = "{topic}{range} was counted by another batch meanwhile; nothing of this one counts. Run it again"
+    message = (
+        "{topic}: some of {ranges} was counted by another batch meanwhile; nothing of this one counts. Run it again"
+    )
 
 
 class TooManyRejectedError(TerminalError):

@@ -32,7 +32,7 @@ class FieldType(msgspec.Struct, frozen=True):
         sql: DuckDB's type of the column.
         plain: for the definition.
         check: raises ValueError for what the annotation cannot refuse; None if there is nothing.
-        column: turns a decoded value into one that Arrow takes (`arrowtypes.py`); None if it is one.
+        column: turns a decoded value into one that Arrow takes (`columns.py`); None if it is one.
         has_text: whether a NUL, which PostgreSQL's text cannot hold, could be in it.
     """
 
@@ -78,14 +78,6 @@ class Field(msgspec.Struct, frozen=True):
         name = {} if self.json_name == self.name else {"name": self.json_name}
         return {**self.type.plain, **{key: True for key, value in more.items() if value}, **name}
 
-    def values(self, events: list[Event]) -> list[Any]:
-        """The field of some events, as Arrow takes it."""
-        found = [getattr(event, self.name) for event in events]
-        column = self.type.column
-        if column is None:
-            return found
-        return [None if value is None else column(value) for value in found]
-
 
 def fields(event: type[Event]) -> dict[str, Field]:
     """The fields of an event type by name, in their order.
@@ -119,12 +111,6 @@ def check_of(field: Field) -> Check | None:
 def nul_check_of(field: Field) -> Check | None:
     """Raises ValueError for a NUL in the field's texts; to be asked where a message has the escape of one."""
     return _named(field, _refuse_nul) if field.type.has_text else None
-
-
-def time_us(type_: FieldType) -> Callable[[Any], int]:
-    """What turns a decoded time into microseconds since 1970-01-01 UTC."""
-    assert type_.column is not None  # noqa: S101 - the times have one
-    return type_.column
 
 
 # -- one field -------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ A chunk of decoded events becomes a table of Arrow with the columns that the out
 depends on it alone: an expression that fails fails for its own event, which is a reject.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -13,16 +13,16 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from confluent_kafka import Message as RawMessage
 
-from microbatch.arrowtypes import arrow_type
 from microbatch.checking import LATE
+from microbatch.columns import column, integers
 from microbatch.columntypes import quoted
-from microbatch.decoding import Decoded, Reject
+from microbatch.decoding import Decoded, Reject, whole
 from microbatch.event import EPOCH
 from microbatch.expressions import BATCH_TIME, EVENT_TIME, KAFKA_TIMESTAMP, OFFSET, PARTITION, first_line
 from microbatch.outputs import TumblingWindow
 from microbatch.pipeline import Pipeline
-from microbatch.transforming import transformed
 from microbatch.view import view
 from microbatch.windows import bounds
 
@@ -47,16 +47,18 @@ class Passed(msgspec.Struct, frozen=True):
     """What of a chunk came through, and what did not.
 
     Attributes:
-        events: a row each, in the order of the messages; `_position` is the place in the chunk's messages;
-            `_partition`, `_offset`, `_kafka_ms` and `_key` say where from; `_start0`, `_end0`, … are the windows of
-            it; the pipeline's own columns have the names that `Flow.columns` gives them.
+        events: a row each, in the order of the messages; `_position` is the place in the chunk's messages, `_kafka_ms`
+            their time; `_partition`, `_offset` and `_key` say where from, unless there are windows only; `_start0`,
+            `_end0`, … are the windows of it; the pipeline's own columns have the names that `Flow.columns` gives them.
         rejects: those that were too late, broke a rule, or for which an expression failed.
         filtered: how many `where` or the transform left out.
+        may_be_late: of each window, whether one of the events may be late (see lateness.py); else none is.
     """
 
     events: pa.Table
     rejects: list[Reject]
     filtered: int
+    may_be_late: list[bool]
 
 
 class _Judged(msgspec.Struct, frozen=True, order=True):
@@ -89,65 +91,88 @@ class Flow:
         self._lateness_us = None if pipeline.allowed_lateness is None else pipeline.allowed_lateness // _US
         # Once a batch, not once a chunk.
         found = pipeline.fields
-        self._needed = {name: (found[name], arrow_type(found[name].plain)) for name in self._needed_fields()}
+        self._needed = {name: found[name] for name in self._needed_fields()}
+        # A transform sees the names that were declared.
+        self._given = {name: name if pipeline.transform else self._fields[name] for name in self._needed}
+        # Windows alone ask nobody where an event is from.
+        self._needs_places = pipeline.transform is not None or any(
+            not isinstance(output, TumblingWindow) for output in pipeline.outputs
+        )
         self._refusals = list(self._what_columns_refuse())
 
-    def run(self, decoded: Decoded) -> Passed:
+    def columns_of(self, decoded: Decoded) -> pa.RecordBatch:
+        """Decoded events as columns: where they come from, their times, and the fields that are needed."""
+        columns: dict[str, Any] = {KAFKA_MS: decoded.timestamps_ms, EVENT_TIME: decoded.event_times_us}
+        if self._needs_places:
+            columns[PARTITION] = np.array([message.partition() for message in decoded.messages], np.int32)
+            columns[OFFSET] = np.array([message.offset() for message in decoded.messages], np.int64)
+            columns[KEY] = self._keys(decoded.messages)
+        columns |= {self._given[name]: column(field, decoded.events) for name, field in self._needed.items()}
+        return pa.record_batch(columns)
+
+    def may_reject(self, decoded: Decoded) -> bool:
+        """Whether one of these events may be refused from here on; else their messages need not be kept."""
+        return self._needs_places or self._lateness_us is not None or decoded.longest > MAX_KEY_BYTES
+
+    def run(self, events: pa.Table, messages: Sequence[RawMessage | None], longest: int) -> Passed:
         """Let a chunk of events through.
+
+        Args:
+            events: their columns, as `columns_of` gives them.
+            messages: of the events; None where `may_reject` was false.
+            longest: bytes of the longest value of a message.
 
         Raises:
             TransformFailedError: the transform raised, or gave what it may not.
         """
-        origin, late = self._origin(decoded)
+        events = events.add_column(0, POSITION, pa.array(np.arange(events.num_rows)))
+        events, late, may_be_late = self._with_windows(events)
         judged = [_Judged(int(at), LATE, is_invalid=False) for at in np.flatnonzero(late)]
-        events = self._events(decoded, origin, ~late)
-        transform_left_out = len(decoded.events) - len(judged) - events.num_rows
-        for step in self._steps():
+        before = events.num_rows
+        if judged:
+            events = events.filter(pa.array(~late))
+        if self._pipeline.transform is not None:
+            events = self._transformed(events)
+        transform_left_out = before - len(judged) - events.num_rows
+        for step in self._steps(longest):
             events, left_out = step(events)
             judged += left_out
-        rejects = [
-            Reject(decoded.messages[item.position], item.reason, item.is_invalid)
-            for item in sorted(judged)
-            if item.reason != _FILTERED
-        ]
-        return Passed(events, rejects, transform_left_out + len(judged) - len(rejects))
+        rejects = [_reject(messages, item) for item in sorted(judged) if item.reason != _FILTERED]
+        return Passed(events, rejects, transform_left_out + len(judged) - len(rejects), may_be_late)
 
-    def _steps(self) -> Iterator[_Step]:
+    def _steps(self, longest: int) -> Iterator[_Step]:
         stream = self._pipeline.stream
         if stream is not None and (stream.reject or stream.where is not None):
             yield self._by_rules
         if stream is not None:
             yield self._with_columns
-        if self._refusals:
+        # Of an event as it came, columns refuse only a long key; and no key is longer than its message.
+        is_as_it_came = stream is None and self._pipeline.transform is None
+        if self._refusals and (longest > MAX_KEY_BYTES or not is_as_it_came):
             yield self._by_columns
 
     # -- events as columns -----------------------------------------------------------------------------------------
 
-    def _origin(self, decoded: Decoded) -> tuple[dict[str, Any], npt.NDArray[np.bool_]]:
-        """Where the events come from and which windows they fall into, as columns; and which of them are too late."""
-        messages = decoded.messages
-        times = np.array(decoded.event_times_us, np.int64)
-        kafka_ms = np.array([message.timestamp_ms for message in messages], np.int64)
-        keys = [message.key for message in messages] if self._needs_keys() else [None] * len(messages)
-        columns: dict[str, Any] = {
-            POSITION: np.arange(len(messages), dtype=np.int64),
-            PARTITION: np.array([message.partition for message in messages], np.int32),
-            OFFSET: np.array([message.offset for message in messages], np.int64),
-            KAFKA_MS: kafka_ms,
-            EVENT_TIME: times,
-            KEY: pa.array(keys, pa.binary()),
-        }
-        late = np.zeros(len(messages), bool)
+    def _with_windows(self, events: pa.Table) -> tuple[pa.Table, npt.NDArray[np.bool_], list[bool]]:
+        """The events with the windows that they fall into, which of them are too late, and `may_be_late`."""
+        times_us, timestamps_us = (integers(events[name]) for name in (EVENT_TIME, KAFKA_MS))
+        timestamps_us = timestamps_us * 1000
+        late, may_be_late = np.zeros(events.num_rows, bool), []
         for position, window in enumerate(self._pipeline.windows):
-            starts, ends = bounds(window, times)
-            columns[f"_start{position}"], columns[f"_end{position}"] = starts, ends
+            starts, ends = bounds(window, times_us)
+            events = events.append_column(f"_start{position}", pa.array(starts))
+            events = events.append_column(f"_end{position}", pa.array(ends))
+            may_be_late.append(bool((timestamps_us >= ends).any()))
             if self._lateness_us is not None:
-                late |= kafka_ms * 1000 - ends > self._lateness_us
-        return columns, late
+                late |= timestamps_us - ends > self._lateness_us
+        return events, late, may_be_late
 
-    def _needs_keys(self) -> bool:
+    def _keys(self, messages: list[RawMessage]) -> "pa.Array[Any]":
         """Messages of streams and pairs keep their source's key; results have keys of their own."""
-        return any(output.topic for output in self._pipeline.outputs if not isinstance(output, TumblingWindow))
+        outputs = [output for output in self._pipeline.outputs if not isinstance(output, TumblingWindow)]
+        if any(output.topic for output in outputs):
+            return pa.array([message.key() for message in messages], pa.binary())
+        return pa.nulls(len(messages), pa.binary())
 
     def _needed_fields(self) -> list[str]:
         """Fields that become columns: all that SQL or a transform may use, else those of the outputs."""
@@ -158,14 +183,13 @@ class Flow:
         used |= {output.field for output in pairs}
         return [name for name in self._pipeline.fields if name in used]
 
-    def _events(self, decoded: Decoded, origin: dict[str, Any], kept: npt.NDArray[np.bool_]) -> pa.Table:
-        arrays = {name: pa.array(field.values(decoded.events), kind) for name, (field, kind) in self._needed.items()}
-        if self._pipeline.transform is not None:
-            whole = pa.table({**origin, **arrays}).filter(pa.array(kept))
-            after = transformed(self._pipeline, whole, list(origin))
-            return after.rename_columns([self._fields.get(name, name) for name in after.column_names])
-        table = pa.table({**origin, **{self._fields[name]: array for name, array in arrays.items()}})
-        return table if kept.all() else table.filter(pa.array(kept))
+    def _transformed(self, events: pa.Table) -> pa.Table:
+        # pandas is imported for those who need it: it takes longer than all else together.
+        from microbatch.transforming import transformed  # noqa: PLC0415
+
+        origin = [name for name in events.column_names if name not in self._needed]
+        after = transformed(self._pipeline, events, origin)
+        return after.rename_columns([self._fields.get(name, name) for name in after.column_names])
 
     # -- steps: each gives what goes on, and what does not -----------------------------------------------------------
 
@@ -267,11 +291,17 @@ class Flow:
         return found
 
 
+def _reject(messages: Sequence[RawMessage | None], judged: _Judged) -> Reject:
+    message = messages[judged.position]
+    assert message is not None  # noqa: S101 - those that may be refused are kept
+    return Reject(whole(message), judged.reason, judged.is_invalid)
+
+
 def _without(events: pa.Table, judged: list[_Judged]) -> pa.Table:
     if not judged:
         return events
     left_out = [item.position for item in judged]
-    return events.filter(pa.array(~np.isin(events[POSITION].to_numpy(), left_out)))
+    return events.filter(pa.array(~np.isin(integers(events[POSITION]), left_out)))
 
 
 def _exact(sql_type: str) -> str:

@@ -74,13 +74,16 @@ def warm_up(client: Consumer | Producer, topic: str, connections: Connections) -
     """Let a fresh client find the broker and a topic's partitions.
 
     At first a client knows a bootstrap address; when it goes over to the broker behind it, it drops what it has asked
-    there and asks again after 0.5 to 3 seconds (librdkafka 2.16, tried). It never drops this question.
+    there and asks again after 0.5 to 3 seconds (librdkafka 2.16, tried). It never drops this question. It goes over
+    with the first answer, so the second one comes from there: without it, one transactional producer in ten found no
+    broker just then and waited for half a second, on a busy machine each one.
 
     Raises:
         KafkaUnreachableError: no broker answers.
     """
     with reaching(connections):
-        client.list_topics(topic, timeout=KAFKA_TIMEOUT_S)
+        for _ in range(2):
+            client.list_topics(topic, timeout=KAFKA_TIMEOUT_S)
 
 
 class Broker:

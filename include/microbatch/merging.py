@@ -113,6 +113,7 @@ class Merge:
         """Write results, history and segments of all windows; returns what was revised."""
         if not self._pipeline.windows or not (touched or closing.has_moved):
             return []
+        self._connection.execute(_OUTBOX["plan_by_index"])
         merge_id, merged_at = self._insert_merge()
         facts = {
             **self._facts,

@@ -7,9 +7,11 @@ from typing import Any, Final
 import msgspec
 
 from microbatch.columntypes import Column, json_value
-from microbatch.computing import Row
 from microbatch.decoding import Header, Message, Reject
-from microbatch.pairing import PAIR_COLUMNS, Pair
+from microbatch.jsontexts import json_objects
+from microbatch.packing import Alike, Bodies, Common, Packed, unpacked
+from microbatch.pairing import PAIR_COLUMNS, Paired
+from microbatch.rows import Rows
 
 SEGMENT_MESSAGES: Final = 10_000
 SEGMENT_BYTES: Final = 4 * 1024 * 1024
@@ -74,7 +76,7 @@ class Size(msgspec.Struct, frozen=True):
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_decoder: Final = msgspec.msgpack.Decoder(list[OutMessage])
+_decoder: Final = msgspec.msgpack.Decoder(list[OutMessage] | Packed)
 _json: Final = msgspec.json.Encoder()
 
 
@@ -83,9 +85,30 @@ def encode_segment(messages: list[OutMessage]) -> bytes:
     return _encoder.encode(messages)
 
 
+def encode_packed(messages: Packed) -> bytes:
+    """A segment's payload. In msgpack it is a map, other than a list of messages."""
+    return _encoder.encode(messages)
+
+
+def open_segment(payload: bytes) -> list[OutMessage] | Alike:
+    """The messages of a payload, as they are in it."""
+    found = _decoder.decode(payload)
+    return unpacked(found) if isinstance(found, Packed) else found
+
+
 def decode_segment(payload: bytes) -> list[OutMessage]:
     """The messages of a payload, in their order."""
-    return _decoder.decode(payload)
+    found = open_segment(payload)
+    return each_of(found) if isinstance(found, Alike) else found
+
+
+def each_of(messages: Alike) -> list[OutMessage]:
+    """Messages that are alike, one by one."""
+    topic, partition = messages.common.topic, messages.common.partition
+    return [
+        OutMessage(topic, partition, key, value, timestamp_ms, tuple(headers))
+        for key, value, timestamp_ms, headers in messages.parts()
+    ]
 
 
 def is_full(messages: int, size: int) -> bool:
@@ -146,6 +169,12 @@ class Origin(msgspec.Struct, frozen=True):
             headers=self.headers(partition, offset),
         )
 
+    def common(self, topic: str, partition: int) -> Common:
+        """What messages have in common that come from a partition of the source."""
+        headers = self.headers(partition, 0)
+        at = [name for name, _ in headers].index(OFFSET)
+        return Common(topic, partition % self.sink_partitions[topic], headers[:at], OFFSET, headers[at + 1 :])
+
     def headers(self, partition: int, offset: int) -> tuple[Header, ...]:
         """Headers that say where a message comes from."""
         facts = {
@@ -198,16 +227,15 @@ def redriven_message(pipeline: str, topic: str, partitions: int, message: Messag
     )
 
 
-def stream_message(origin: Origin, topic: str, row: Row, columns: list[Column]) -> OutMessage:
-    """The message of a stream's row."""
-    value = _json.encode(_plain(columns, row.values))
-    return origin.message(topic, row.partition, row.offset, row.timestamp_ms, row.key, value)
+def row_bodies(rows: Rows, columns: list[Column]) -> Bodies:
+    """Those of a stream's rows."""
+    return Bodies(rows.offsets, rows.keys, rows.timestamps_ms, json_objects(columns, rows.values))
 
 
-def pair_message(origin: Origin, topic: str, pair: Pair) -> OutMessage:
-    """The message of a pair: it keeps key, timestamp and place of its later event."""
-    value = _json.encode({name: getattr(pair, name) for name in PAIR_COLUMNS})
-    return origin.message(topic, pair.second_partition, pair.second_offset, pair.timestamp_ms, pair.key, value)
+def pair_bodies(pairs: Paired) -> Bodies:
+    """Those of pairs: they keep key, timestamp and place of their later events."""
+    columns = [Column(name, "bigint", "") for name in PAIR_COLUMNS]
+    return Bodies(pairs.offsets, pairs.keys, pairs.timestamps_ms, json_objects(columns, pairs.values))
 
 
 def result_message(

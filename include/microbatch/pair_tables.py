@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+import pyarrow as pa
 from psycopg import sql
 
+from microbatch.copying import copy_columns
 from microbatch.outputs import Pairs
-from microbatch.pairing import Pair, Waiting
+from microbatch.pairing import Paired, Waiting
 from microbatch.pipeline import Pipeline
 from microbatch.postgres import Connection
 from microbatch.relations import ROWS_A_FETCH, chunks
@@ -51,23 +53,12 @@ class PairTables(Templates):
             for row in found:
                 yield Waiting(*row)
 
-    def copy_pairs(self, connection: Connection, batch_id: int, pairs: Iterable[Pair]) -> None:
+    def copy_pairs(self, connection: Connection, batch_id: int, pairs: Paired) -> None:
         """COPY pairs of a batch."""
-        types = ["int8", "int4", "int8", "int8", "int8", "int4", "int8", "int8"]
-        rows = (
-            (
-                pair.first_value,
-                pair.first_partition,
-                pair.first_offset,
-                batch_id if pair.first_batch_id is None else pair.first_batch_id,
-                pair.second_value,
-                pair.second_partition,
-                pair.second_offset,
-                batch_id,
-            )
-            for pair in pairs
-        )
-        copy_all(connection, self.compose("copy_pairs"), types, rows)
+        values = list(zip(["bigint", "integer", "bigint"] * 2, pairs.values, strict=True))
+        first = ("bigint", pairs.first_batch_ids.fill_null(batch_id))
+        second = ("bigint", pa.repeat(pa.scalar(batch_id), len(pairs.offsets)))
+        copy_columns(connection, self.compose("copy_pairs"), [*values[:3], first, *values[3:], second])
 
     def remove_waiting(self, connection: Connection, matched: Iterator[Waiting]) -> None:
         """Take away those that have a partner now."""

@@ -9,6 +9,7 @@ import msgspec
 import pyarrow as pa
 
 from microbatch.event import EPOCH
+from microbatch.joining import Array
 from microbatch.outputs import Pairs
 from microbatch.relations import ROWS_A_FETCH, chunks, insert
 
@@ -99,24 +100,22 @@ class Waiting(msgspec.Struct, frozen=True):
     offset: int
 
 
-class Pair(msgspec.Struct, frozen=True):
-    """Two events whose numbers have the sum that is asked for; the second is the later one.
+class Paired(msgspec.Struct, frozen=True):
+    """Some pairs of events whose numbers have the sum that is asked for; the second is the later one.
 
     Attributes:
-        first_batch_id: the batch that booked the first; None: the one that is computed.
-        key: the message key of the second.
-        timestamp_ms: Kafka's of the second.
+        offsets: of the second events.
+        keys: of their messages.
+        timestamps_ms: Kafka's, of their messages.
+        first_batch_ids: the batches that booked the first ones; null: the one that is computed.
+        values: of PAIR_COLUMNS.
     """
 
-    first_value: int
-    first_partition: int
-    first_offset: int
-    first_batch_id: int | None
-    second_value: int
-    second_partition: int
-    second_offset: int
-    key: bytes | None
-    timestamp_ms: int
+    offsets: Array
+    keys: Array
+    timestamps_ms: Array
+    first_batch_ids: Array
+    values: list[Array]
 
 
 class PairEvents:
@@ -157,18 +156,19 @@ class PairEvents:
             insert(self._database, self._table, {name: pa.array(values, kind) for (name, kind), values in columns})
         self._database.execute(_PAIR.format(events=self._table, pairs=self._pairs, sum=self._sum))
 
-    def pairs(self, partition: int, start: int, end: int) -> Iterator[Pair]:
-        """The pairs whose later event is in a range of offsets, in their order."""
+    def pairs(self, partition: int, start: int, end: int) -> Iterator[Paired]:
+        """The pairs whose later event is in a range of offsets, in their order, some thousand at a time."""
         # A cursor of its own: others go on while this one is read.
-        found = self._database.cursor().execute(
-            "select first_value, first_part, first_off, first_batch, second_value, second_part, second_off,"  # noqa: S608
-            f" second_key, second_ms from {self._pairs} where second_part = ? and second_off >= ? and second_off < ?"
-            " order by second_off",
-            [partition, start, end],
+        found = self._database.cursor().sql(
+            "select second_off, second_key, second_ms, first_batch, first_value, first_part, first_off,"  # noqa: S608
+            " second_value, second_part, second_off"
+            f" from {self._pairs} where second_part = ? and second_off >= ? and second_off < ? order by second_off",
+            params=[partition, start, end],
         )
-        while rows := found.fetchmany(ROWS_A_FETCH):
-            for row in rows:
-                yield Pair(*row)
+        for some in found.to_arrow_reader(ROWS_A_FETCH):
+            if some.num_rows:
+                offsets, keys, timestamps_ms, first_batch_ids, *values = some.columns
+                yield Paired(offsets, keys, timestamps_ms, first_batch_ids, values)
 
     def matched(self) -> Iterator[Waiting]:
         """Those that waited before this batch and have a partner now."""

@@ -49,7 +49,7 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
     grace: timedelta = timedelta(seconds=1)
     max_future: timedelta = timedelta(hours=1)
     allowed_lateness: timedelta | None = None
-    max_records: int = 500_000
+    max_records: int = 1_000_000
     run_budget: timedelta = timedelta(minutes=5)
     max_rejected: float = 0.5
     shards: int = 1

@@ -1,5 +1,7 @@
 """Offset ranges, and how much of what is uncovered becomes the next batch. Pure."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 
@@ -17,6 +19,16 @@ class OffsetRange(msgspec.Struct, frozen=True, order=True):
     def size(self) -> int:
         """How many offsets; never more messages than that."""
         return self.end - self.start
+
+
+def places(ranges: Iterable[OffsetRange]) -> dict[str, list[int]]:
+    """Ranges as the parameters of a query that takes them as arrays."""
+    items = list(ranges)
+    return {
+        "partitions": [item.partition for item in items],
+        "start_offsets": [item.start for item in items],
+        "end_offsets": [item.end for item in items],
+    }
 
 
 def plan_ranges(uncovered: list[OffsetRange], limit: int) -> list[OffsetRange]:

@@ -1,22 +1,23 @@
 """Reading offset ranges, whole and only what is committed, in chunks of bounded size."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import Final, cast
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
-from confluent_kafka import Message as KafkaMessage
+from confluent_kafka import Message as RawMessage
 
-from microbatch.decoding import Message
 from microbatch.errors import ReadFailedError, ReadStalledError
 from microbatch.kafka import READER, client_config, reaching, warm_up
 from microbatch.ranges import OffsetRange, by_round
 from microbatch.settings import Connections
 
-RawHeaders = list[tuple[str, bytes | None]]  # what the client gives; its type hint also has forms that it takes
-
-CHUNK_MESSAGES: Final = 10_000
+# What the client gives has a place.
+_PARTITION: Final = cast("Callable[[RawMessage], int]", RawMessage.partition)
+_OFFSET: Final = cast("Callable[[RawMessage], int]", RawMessage.offset)
+# As many as stay in the processor's cache until they are decoded.
+POLL_MESSAGES: Final = 2_000
 # Without any message for as long, something is wrong with the broker: what is to be read is stable and there.
 STALLED_S: Final = 30.0
 # `consume` waits so long for a chunk to fill: at a partition's end that is lost time.
@@ -31,7 +32,7 @@ class Reader:
         self._topic = topic
         self._connections = connections
 
-    def read(self, ranges: list[OffsetRange]) -> Iterator[tuple[OffsetRange, list[Message]]]:
+    def read(self, ranges: list[OffsetRange]) -> Iterator[tuple[OffsetRange, list[RawMessage]]]:
         """Yield the messages of some disjoint ranges, chunk by chunk, in the order of each partition.
 
         A chunk belongs to one range; the last one of a range may be empty, and so may others while the broker
@@ -45,7 +46,7 @@ class Reader:
         for ranges_of_round in by_round(ranges):
             yield from self._round({item.partition: item for item in ranges_of_round})
 
-    def _round(self, open_ranges: dict[int, OffsetRange]) -> Iterator[tuple[OffsetRange, list[Message]]]:
+    def _round(self, open_ranges: dict[int, OffsetRange]) -> Iterator[tuple[OffsetRange, list[RawMessage]]]:
         """One range of each partition, all partitions at once.
 
         A partition is done when its last message or one past its end arrives, or its end is reported at a position
@@ -54,12 +55,12 @@ class Reader:
         self._consumer.assign([TopicPartition(self._topic, p, item.start) for p, item in open_ranges.items()])
         last_progress_s = monotonic()
         while open_ranges:
-            arrived = self._poll()
-            if arrived:
+            arrived, ends = self._poll()
+            if arrived or ends:
                 last_progress_s = monotonic()
             elif monotonic() - last_progress_s > STALLED_S:
                 raise ReadStalledError(positions=self._positions(open_ranges), timeout_s=STALLED_S)
-            chunks, done = _sorted_out(arrived, open_ranges)
+            chunks, done = _sorted_out(arrived, ends, open_ranges)
             for partition, chunk in chunks.items():
                 yield open_ranges[partition], chunk
             if not chunks:
@@ -70,14 +71,18 @@ class Reader:
                 self._consumer.incremental_unassign([TopicPartition(self._topic, p) for p in done])
         self._consumer.unassign()
 
-    def _poll(self) -> list[KafkaMessage]:
+    def _poll(self) -> tuple[list[RawMessage], dict[int, int]]:
+        """The messages that have arrived, and the position of each partition that has been read to its end."""
         with reaching(self._connections):
-            arrived = list(self._consumer.consume(CHUNK_MESSAGES, POLL_S))
-        for message in arrived:
-            error = message.error()
+            arrived = self._consumer.consume(POLL_MESSAGES, POLL_S)
+        events = [*filter(RawMessage.error, arrived)]
+        for event in events:
+            error = event.error()
             if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                raise ReadFailedError(topic=self._topic, partition=message.partition(), reason=error.str())
-        return arrived
+                raise ReadFailedError(topic=self._topic, partition=event.partition(), reason=error.str())
+        if events:
+            arrived = [message for message in arrived if message.error() is None]
+        return arrived, {_PARTITION(event): _OFFSET(event) for event in events}
 
     def _positions(self, open_ranges: dict[int, OffsetRange]) -> str:
         asked = [TopicPartition(self._topic, partition) for partition in open_ranges]
@@ -112,29 +117,35 @@ def open_reader(topic: str, connections: Connections) -> Iterator[Reader]:
 
 
 def _sorted_out(
-    arrived: list[KafkaMessage], open_ranges: dict[int, OffsetRange]
-) -> tuple[dict[int, list[Message]], set[int]]:
-    """The messages of each partition that belong to its range, and the partitions that are read to their end."""
-    chunks: dict[int, list[Message]] = {}
-    done: set[int] = set()
-    for message in arrived:
-        error, partition, offset = message.error(), message.partition(), message.offset()
-        if partition not in open_ranges or offset is None:
-            continue  # fetched before its partition was unassigned
-        end = open_ranges[partition].end
-        if error is None and offset < end:
-            chunks.setdefault(partition, []).append(_message(message, partition, offset))
-        if offset >= end or (error is None and offset == end - 1):
+    arrived: list[RawMessage], ends: dict[int, int], open_ranges: dict[int, OffsetRange]
+) -> tuple[dict[int, list[RawMessage]], set[int]]:
+    """The messages of each partition that belong to its range, and the partitions that are read to their end.
+
+    Args:
+        arrived: messages, of each partition in the order of their offsets.
+        ends: the position of each partition that has been read to its end.
+        open_ranges: of each partition the range that is being read; others were fetched before they were unassigned.
+    """
+    chunks: dict[int, list[RawMessage]] = {}
+    done = {p for p, position in ends.items() if p in open_ranges and position >= open_ranges[p].end}
+    for partition, some in _by_partition(arrived).items():
+        if partition not in open_ranges:
+            continue
+        end, last = open_ranges[partition].end, _OFFSET(some[-1])
+        messages = some if last < end else [message for message in some if _OFFSET(message) < end]
+        if messages:
+            chunks[partition] = messages
+        if last >= end - 1:
             done.add(partition)
     return chunks, done
 
 
-def _message(message: KafkaMessage, partition: int, offset: int) -> Message:
-    return Message(
-        partition=partition,
-        offset=offset,
-        timestamp_ms=message.timestamp()[1],
-        key=message.key(),
-        value=message.value(),
-        headers=tuple((name, value) for name, value in cast("RawHeaders", message.headers() or ())),
-    )
+def _by_partition(arrived: list[RawMessage]) -> dict[int, list[RawMessage]]:
+    """What has arrived of each partition, in its order; mostly it is of one."""
+    partitions = set(map(_PARTITION, arrived))
+    if len(partitions) == 1:
+        return {partitions.pop(): arrived}
+    found: dict[int, list[RawMessage]] = {}
+    for message in arrived:
+        found.setdefault(_PARTITION(message), []).append(message)
+    return found

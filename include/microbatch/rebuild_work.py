@@ -20,6 +20,7 @@ from microbatch.rebuilding import Interval, Rebuild, refuse_hindered
 from microbatch.redoing import redo_batch
 from microbatch.registration import register
 from microbatch.runs import PublishSummary, Run
+from microbatch.scratch import Scratch
 from microbatch.settings import Connections
 
 log: Final = logging.getLogger("microbatch")
@@ -90,7 +91,7 @@ class Redoing:
         with connect(self._connections.postgres, f"{self._pipeline.name} rebuild") as connection:
             registration = register(self._pipeline, self._connections, connection)
             rebuild = Rebuild(connection, self._pipeline, self._known, self._connections, self._interval)
-            with open_reader(self._pipeline.source.name, self._connections) as reader:
+            with open_reader(self._pipeline.source.name, self._connections) as reader, Scratch() as scratch:
                 task = Task(
                     pipeline=self._pipeline,
                     shard=0,
@@ -101,6 +102,7 @@ class Redoing:
                     broker=Broker(self._connections),
                     reader=reader,
                     clock=self._clock,
+                    scratch=scratch,
                 )
                 for batch, others in self._batches(rebuild):
                     self._redo(msgspec.structs.replace(task, shard=batch.shard % self._pipeline.shards), batch)

@@ -2,7 +2,9 @@
 
 from typing import Final
 
-from microbatch.decoding import Message, Reject
+from confluent_kafka import Message as RawMessage
+
+from microbatch.decoding import Reject
 from microbatch.postgres import Connection
 from microbatch.ranges import OffsetRange
 from microbatch.registration import Registration
@@ -20,20 +22,27 @@ class Share:
         self._accepted = accepted
         self.messages = self.invalid = 0
 
-    def add(self, messages: list[Message], rejects: list[Reject]) -> None:
-        """Count a chunk. Rejects that only broke a rule of the declaration are good messages here."""
+    def read(self, item: OffsetRange, messages: list[RawMessage]) -> None:
+        """Count messages of a range."""
+        if any(item.partition == accepted.partition for accepted in self._accepted):
+            self.messages += sum(self._counts(item.partition, message.offset()) for message in messages)
+        else:
+            self.messages += len(messages)
+
+    def reject(self, rejects: list[Reject]) -> None:
+        """Count what is invalid. Rejects that only broke a rule of the declaration are good messages here."""
         invalid = [reject.message for reject in rejects if reject.is_invalid]
-        self.messages += self._counting(messages)
-        self.invalid += self._counting(invalid)
+        self.invalid += sum(self._counts(message.partition, message.offset) for message in invalid)
 
     def is_too_large(self, allowed: float) -> bool:
         """Whether it is more than the allowed share."""
         return self.messages >= REJECTED_SHARE_OF_AT_LEAST and self.invalid > allowed * self.messages
 
-    def _counting(self, messages: list[Message]) -> int:
-        if not self._accepted:
-            return len(messages)
-        return sum(not any(_is_in(message, item) for item in self._accepted) for message in messages)
+    def _counts(self, partition: int, offset: int | None) -> bool:
+        return not any(
+            partition == item.partition and offset is not None and item.start <= offset < item.end
+            for item in self._accepted
+        )
 
 
 def accepted_rejects(
@@ -49,7 +58,3 @@ def accepted_rejects(
     }
     rows = connection.execute(_LEDGER["accepted_rejects"], facts).fetchall()
     return [OffsetRange(*row) for row in rows]
-
-
-def _is_in(message: Message, item: OffsetRange) -> bool:
-    return message.partition == item.partition and item.start <= message.offset < item.end

@@ -8,9 +8,11 @@ that was no reject and left no trace, it is taken that it had passed.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from microbatch.computing import Row
+import numpy as np
+
 from microbatch.postgres import Connection
 from microbatch.registration import Registration
+from microbatch.rows import Rows
 from microbatch.sql import queries
 
 _RESENDING: Final = queries("resending")
@@ -51,14 +53,16 @@ class SentRows:
         if self.is_known:
             self._connection.execute(_RESENDING["forget_passed_rejects"], self._facts)
 
-    def unsent(self, rows: list[Row]) -> list[Row]:
+    def unsent(self, rows: Rows) -> Rows:
         """Those rows of messages which pass now that the topic does not have; the ledger then says that it has."""
-        passed = self._passed_before(rows)
-        found = [row for row in rows if self._is_unsent(_place(row), passed)]
-        resolved = [_place(row) for row in found if _place(row) in self._rejected]
+        places = [(rows.partition, offset) for offset in rows.offsets.to_pylist()]
+        passed = self._passed_before(places)
+        is_unsent = [self._is_unsent(place, passed) for place in places]
+        found = (place for place, is_new in zip(places, is_unsent, strict=True) if is_new)
+        resolved = [place for place in found if place in self._rejected]
         if resolved:
             self._connection.execute(_RESENDING["mark_rows_sent"], {**self._facts, **_arrays(resolved)})
-        return found
+        return rows.only(np.array(is_unsent))
 
     def finish(self) -> None:
         """Write down which rows are there though their message does not pass any more: it may pass again."""
@@ -71,16 +75,11 @@ class SentRows:
             return not self._rejected[place]
         return self.is_known and place not in passed
 
-    def _passed_before(self, rows: list[Row]) -> set[Place]:
+    def _passed_before(self, places: list[Place]) -> set[Place]:
         """Takes them out of `passed_before`: what is left there at the end does not pass any more."""
         if not self.is_known:
             return set()
-        places = _arrays([_place(row) for row in rows])
-        return set(self._connection.execute(_RESENDING["take_passed_before"], places).fetchall())
-
-
-def _place(row: Row) -> Place:
-    return row.partition, row.offset
+        return set(self._connection.execute(_RESENDING["take_passed_before"], _arrays(places)).fetchall())
 
 
 def _arrays(places: list[Place]) -> dict[str, list[int]]:

@@ -13,8 +13,9 @@ After any error everything starts again from the lock.
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 from uuid import UUID
@@ -24,9 +25,11 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from microbatch.crash import crash_point
+from microbatch.decoding import Header
 from microbatch.errors import CursorUnexplainedError, FencedError, OtherClusterError, SendFailedError
 from microbatch.kafka import KAFKA_TIMEOUT_S, Broker, bounded, client_config, unreachable, warm_up
-from microbatch.outbox import CURSOR, Cursor, OutMessage, Size, decode_segment, encode_segment, lot_end
+from microbatch.outbox import CURSOR, Cursor, OutMessage, Size, each_of, encode_segment, lot_end, open_segment
+from microbatch.packing import Alike
 from microbatch.pipeline import Pipeline
 from microbatch.postgres import Connection, one_row
 from microbatch.registration import Registration
@@ -37,10 +40,14 @@ from microbatch.sql import queries
 log: Final = logging.getLogger("microbatch")
 _OUTBOX: Final = queries("outbox")
 
-LOT_MESSAGES: Final = 10_000
-LOT_BYTES: Final = 8 * 1024 * 1024
+LOT_MESSAGES: Final = 50_000
+LOT_BYTES: Final = 16 * 1024 * 1024
 # The broker aborts a transaction that is open for longer; below the time after which Postgres ends our session.
 TRANSACTION_TIMEOUT_S: Final = 60.0
+# librdkafka's RD_KAFKA_PARTITION_UA.
+_BY_KEY: Final = -1
+# So often the client may tell its answers while messages are handed to it.
+_POLL_MESSAGES: Final = 1_000
 # What the broker says of one message, whoever sends it and however often.
 _REFUSALS: Final = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_TIMESTAMP)
 
@@ -76,11 +83,36 @@ def whose(connection: Connection, outlet: Outlet) -> Whose:
     return Whose([outlet.name, *former_names], str(outlet.ledger), former_ledgers, neighbours)
 
 
+_Call = tuple[str, bytes | None, bytes | None, int | None, int, Any]
+"""Topic, value, key, partition (None: by the key), timestamp and headers, as `produce` is told them."""
+
+
 class Publication(msgspec.Struct, frozen=True):
     """A numbered segment."""
 
     number: int
-    messages: list[OutMessage]
+    messages: list[OutMessage] | Alike
+
+    def topics(self) -> Counter[str]:
+        """How many messages go to each topic."""
+        if isinstance(self.messages, Alike):
+            return Counter({self.messages.common.topic: len(self.messages)})
+        return Counter(message.topic for message in self.messages)
+
+    def message(self, position: int) -> OutMessage:
+        """One of them."""
+        return (each_of(self.messages) if isinstance(self.messages, Alike) else self.messages)[position]
+
+    def calls(self, cursor: Header) -> Iterator[_Call]:
+        """What the client is told of each message, in their order; all of them have this header too."""
+        if isinstance(self.messages, Alike):
+            topic, partition = self.messages.common.topic, self.messages.common.partition
+            for key, value, timestamp_ms, headers in self.messages.parts(cursor):
+                yield topic, value, key, partition, timestamp_ms, headers
+        else:
+            for each in self.messages:
+                headers = [*each.headers, cursor]
+                yield each.topic, each.value, each.key, each.partition, each.timestamp_ms, headers
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -129,7 +161,10 @@ class Sender:
                     "partitioner": "murmur2_random",
                     # The broker's limit counts, not the client's: its refusal names the message.
                     "message.max.bytes": 1_000_000_000,
-                    "linger.ms": 5,
+                    # Requests are of use to the client when they are full, and a lot is sent at one go.
+                    "linger.ms": 20,
+                    # Of messages that went well nobody needs to be told.
+                    "delivery.report.only.error": True,
                     **config,
                 },
             )
@@ -238,7 +273,8 @@ class Sender:
             crash_point("publish.after_kafka_commit")
             self._mark(last)
             crash_point("publish.after_mark")
-            self.sent_to.update(message.topic for item in lot for message in item.messages)
+            for publication in lot:
+                self.sent_to.update(publication.topics())
             sent_something = True
             log.info("%s: sent publications up to %d", self._outlet.name, last)
         self.sent_to.subtract(refusal.message.topic for refusal in self.refused)
@@ -265,8 +301,10 @@ class Sender:
         if not waiting:
             return []
         last = lot_end([Size(*row) for row in waiting], LOT_MESSAGES, LOT_BYTES)
-        rows = self._connection.execute(_OUTBOX["publications"], {**self._facts, "last": last}).fetchall()
-        return [Publication(number, decode_segment(payload)) for number, payload in rows]
+        facts = {**self._facts, "last": last}
+        # As text, each byte of a payload would come as two digits.
+        rows = self._connection.execute(_OUTBOX["publications"], facts, binary=True).fetchall()
+        return [Publication(number, open_segment(payload)) for number, payload in rows]
 
     def _transaction(self, group: Group, lot: list[Publication]) -> list[Refusal]:
         """One Kafka transaction. Returns the messages for which it cannot be committed, none if it was.
@@ -297,9 +335,12 @@ class Sender:
         aside = {(refusal.publication, refusal.position) for refusal in self.refused}
         try:
             for publication in lot:
-                for position, message in enumerate(publication.messages):
-                    if (publication.number, position) not in aside:
-                        self._produce(producer, publication.number, position, message, refused)
+                cursor = str(Cursor(str(self._outlet.ledger), publication.number)).encode()
+                for position, call in enumerate(publication.calls((CURSOR, cursor))):
+                    if not aside or (publication.number, position) not in aside:
+                        _produce(producer, call, partial(_answered, refused, publication, position))
+                    if position % _POLL_MESSAGES == 0:
+                        producer.poll(0)
                 crash_point("publish.inside_transaction")
         finally:
             self._await_answers(producer, refused)
@@ -314,32 +355,6 @@ class Sender:
             producer.poll(0.1)
             if monotonic() > deadline_s:
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-
-    def _produce(
-        self, producer: Producer, number: int, position: int, message: OutMessage, refused: list[Refusal]
-    ) -> None:
-        def delivered(error: KafkaError | None, _: KafkaMessage) -> None:
-            if error is not None and error.code() in _REFUSALS:
-                refused.append(Refusal(number, position, message, error.str()))
-
-        cursor = Cursor(str(self._outlet.ledger), number)
-        arguments: dict[str, Any] = {} if message.partition is None else {"partition": message.partition}
-        while True:
-            try:
-                producer.produce(
-                    message.topic,
-                    key=message.key,
-                    value=message.value,
-                    timestamp=message.timestamp_ms,
-                    headers=[*message.headers, (CURSOR, str(cursor).encode())],
-                    on_delivery=delivered,
-                    **arguments,
-                )
-            except BufferError:
-                producer.poll(0.1)  # the client's queue is full: let it send
-            else:
-                producer.poll(0)
-                return
 
     def _positions(self, number: int) -> list[TopicPartition]:
         """The contiguous covered end of each source partition; the cursor goes with partition 0."""
@@ -378,3 +393,22 @@ class Sender:
         return unreachable(error, self._connections) or SendFailedError(
             pipeline=self._outlet.name, first=marked + 1, last=intent or marked, reason=kafka_error.str()
         )
+
+
+def _produce(producer: Producer, call: _Call, answered: Callable[[KafkaError | None, KafkaMessage], None]) -> None:
+    topic, value, key, partition, timestamp_ms, headers = call
+    place = _BY_KEY if partition is None else partition
+    while True:
+        try:
+            producer.produce(topic, value, key, place, on_delivery=answered, timestamp=timestamp_ms, headers=headers)
+        except BufferError:
+            producer.poll(0.1)  # the client's queue is full: let it send
+        else:
+            return
+
+
+def _answered(
+    refused: list[Refusal], publication: Publication, position: int, error: KafkaError | None, _: KafkaMessage
+) -> None:
+    if error is not None and error.code() in _REFUSALS:
+        refused.append(Refusal(publication.number, position, publication.message(position), error.str()))

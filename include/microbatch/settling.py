@@ -9,10 +9,11 @@ import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
+from microbatch.decoding import RawHeaders
 from microbatch.errors import ReadStalledError
 from microbatch.kafka import Broker, Ends, client_config
 from microbatch.outbox import CURSOR, PIPELINE, Cursor
-from microbatch.reading import POLL_S, RawHeaders
+from microbatch.reading import POLL_S
 from microbatch.settings import Connections
 
 # Pending transactions are settled by then: their coordinator answers only afterwards.

@@ -4,29 +4,31 @@ Dead letters and rows are stored as the chunks come; what gathers (contributions
 once, at the end.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
+from confluent_kafka import Message as RawMessage
 
 from microbatch.claiming import Claim
-from microbatch.computing import Chunk, Computation, Row, in_order
+from microbatch.computing import Chunk, Computation
 from microbatch.crash import crash_point
-from microbatch.decoding import Message, Reject
+from microbatch.decoding import Message, Reject, whole
 from microbatch.errors import PairsChangedError, TooManyRejectedError
-from microbatch.outbox import Origin, dead_letter, pair_message, stream_message
+from microbatch.outbox import Origin, dead_letter, pair_bodies, row_bodies
 from microbatch.outputs import Pairs, TumblingWindow
 from microbatch.pair_tables import PairTables
 from microbatch.pipeline import Pipeline
 from microbatch.postgres import Connection
-from microbatch.ranges import OffsetRange
+from microbatch.ranges import OffsetRange, places
 from microbatch.registration import Registration
 from microbatch.rejecting import Share, accepted_rejects
-from microbatch.relations import ROWS_A_FETCH, chunks
 from microbatch.resending import SentRows
-from microbatch.segments import Segments
+from microbatch.rows import Rows
+from microbatch.scratch import Scratch
+from microbatch.segments import BodySegments, Segments
 from microbatch.sql import queries
 from microbatch.stream_tables import StreamTables
 from microbatch.view import view
@@ -81,8 +83,9 @@ class BatchStore:
         self._windows = [(window, WindowTables(pipeline, window, seen)) for window in pipeline.windows]
         self._pairs = [(pairs, PairTables(pipeline, pairs)) for pairs in pipeline.pairs]
         # Each kind of message has its own: rows and letters of a range are in the order of their offsets.
-        self._rows = {item: self._segments(item) for item in claim.ranges}
-        self._letters = {item: self._segments(item) for item in claim.ranges}
+        where = connection, registration, claim.batch_id
+        self._bodies = {item: BodySegments(*where, item, self._origin) for item in claim.ranges}
+        self._letters = {item: Segments(*where, item) for item in claim.ranges}
         self._sent = self._sent_rows() if redo else None
         self._rejected_before: dict[tuple[int, int], bool] = {}
         self._redriven: dict[tuple[int, int], str] = {}
@@ -100,18 +103,32 @@ class BatchStore:
         """Over all ranges, so far."""
         return sum(counts.rejected for counts in self.counts.values())
 
-    def add(self, item: OffsetRange, messages: list[Message]) -> None:
-        """Compute a chunk of one range, and store what of it need not wait."""
-        chunk = self._compute(messages)
-        counts = self.counts[item]
-        counts.messages += len(messages)
-        counts.rejected += len(chunk.rejects)
-        counts.filtered += chunk.filtered
-        self._share.add(messages, chunk.rejects)
-        if chunk.rejects:
-            self._store_rejects(item, chunk.rejects)
-        if chunk.rows:
-            self._store_rows(item, chunk.rows)
+    def add(self, item: OffsetRange, messages: list[RawMessage]) -> None:
+        """Add messages of one range; of those that make a chunk, what need not wait is stored."""
+        self.counts[item].messages += len(messages)
+        self._share.read(item, messages)
+        messages, left_out = self._without_redriven(messages)
+        self._store(self._computation.add(item, messages, left_out))
+
+    def _without_redriven(self, messages: list[RawMessage]) -> tuple[list[RawMessage], list[Reject]]:
+        """What was redriven counts where it is now, and stays rejected here, even if it would pass."""
+        if not self._redriven:
+            return messages, []
+        redriven = [message for message in map(whole, messages) if _place(message) in self._redriven]
+        offsets = {message.offset for message in redriven}
+        left_out = [Reject(message, self._redriven[_place(message)], is_invalid=False) for message in redriven]
+        return [message for message in messages if message.offset() not in offsets], left_out
+
+    def _store(self, chunks: Iterable[tuple[OffsetRange, Chunk]]) -> None:
+        for item, chunk in chunks:
+            counts = self.counts[item]
+            counts.rejected += len(chunk.rejects)
+            counts.filtered += chunk.filtered
+            self._share.reject(chunk.rejects)
+            if chunk.rejects:
+                self._store_rejects(item, chunk.rejects)
+            if chunk.rows is not None:
+                self._store_rows(item, chunk.rows)
 
     def finish(self) -> int:
         """Store what has gathered; returns the number of windows that the batch contributes to.
@@ -120,6 +137,7 @@ class BatchStore:
             TooManyRejectedError: more than `max_rejected` of the batch are invalid.
             PairsChangedError: a redo found other events to pair than the batch had booked.
         """
+        self._store(self._computation.flush())
         self._refuse_too_many()
         self._decide()
         if self._sent is not None:
@@ -127,8 +145,9 @@ class BatchStore:
         windows = {start for window, tables in self._windows for start in self._store_contributions(window, tables)}
         for output, tables in self._pairs:
             self._store_pairs(output, tables)
-        for segments in (*self._letters.values(), *self._rows.values()):
-            segments.flush()
+        for item in self._claim.ranges:
+            self._letters[item].flush()
+            self._bodies[item].flush()
         self._count()
         return len(windows)
 
@@ -152,18 +171,6 @@ class BatchStore:
         # After the rejects, whose batch is locked: a redrive of them was before that, or comes after this redo.
         rows = self._connection.execute(_LEDGER["redriven_of_batch"], batch).fetchall()
         self._redriven = {(partition, offset): reason for partition, offset, reason in rows}
-
-    def _compute(self, messages: list[Message]) -> Chunk:
-        """Compute a chunk. What was redriven counts where it is now, and stays rejected here, even if it would pass."""
-        left_out = [message for message in messages if _place(message) in self._redriven]
-        if not left_out:
-            return self._computation.add(messages)
-        chunk = self._computation.add([message for message in messages if _place(message) not in self._redriven])
-        again = [Reject(message, self._redriven[_place(message)], is_invalid=False) for message in left_out]
-        return msgspec.structs.replace(chunk, rejects=in_order(chunk.rejects, again))
-
-    def _segments(self, item: OffsetRange) -> Segments:
-        return Segments(self._connection, self._registration, self._claim.batch_id, item)
 
     def _sent_rows(self) -> SentRows | None:
         stream, output = self._stream, self._pipeline.stream
@@ -225,18 +232,18 @@ class BatchStore:
         self._computation.decide(lambda keys: stream.book(self._connection, self._claim.batch_id, keys, redone))
         for item, counts in self.counts.items():
             counts.repeated = self._computation.repeated(item)
-            for some in chunks(self._computation.rows_of(item), ROWS_A_FETCH):
-                self._store_rows(item, some)
+            for rows in self._computation.rows_of(item):
+                self._store_rows(item, rows)
 
-    def _store_rows(self, item: OffsetRange, rows: list[Row]) -> None:
+    def _store_rows(self, item: OffsetRange, rows: Rows) -> None:
         """Into the table, and into the outbox; of a redo only those that no earlier attempt has sent."""
         stream, output = self._stream, self._pipeline.stream
         assert stream is not None  # noqa: S101 - only a stream has rows
         assert output is not None  # noqa: S101 - as above
         stream.copy_rows(self._connection, self._claim.batch_id, rows)
         if output.topic is not None:
-            for row in rows if self._sent is None else self._sent.unsent(rows):
-                self._rows[item].add(stream_message(self._origin, output.topic.name, row, stream.columns))
+            unsent = rows if self._sent is None else self._sent.unsent(rows)
+            self._bodies[item].add(output.topic.name, row_bodies(unsent, stream.columns))
 
     # -- windows and pairs -------------------------------------------------------------------------------------------
 
@@ -279,24 +286,22 @@ class BatchStore:
             return
         events.pair(tables.oldest_waiting(self._connection, events.numbers()))
         for item in self._claim.ranges:
-            tables.copy_pairs(self._connection, batch_id, events.pairs(item.partition, item.start, item.end))
-            if output.topic is not None:
-                for pair in events.pairs(item.partition, item.start, item.end):
-                    self._rows[item].add(pair_message(self._origin, output.topic.name, pair))
+            for pairs in events.pairs(item.partition, item.start, item.end):
+                tables.copy_pairs(self._connection, batch_id, pairs)
+                if output.topic is not None:
+                    self._bodies[item].add(output.topic.name, pair_bodies(pairs))
         tables.remove_waiting(self._connection, events.matched())
         tables.copy_waiting(self._connection, events.left(batch_id))
 
     # -- counts ------------------------------------------------------------------------------------------------------
 
     def _count(self) -> None:
-        totals = Counts()
-        for item, counts in self.counts.items():
-            place = {"batch_id": self._claim.batch_id, "partition": item.partition, "start_offset": item.start}
-            self._connection.execute(_LEDGER["count_range"], {**place, **msgspec.structs.asdict(counts)})
-            for name, value in msgspec.structs.asdict(counts).items():
-                setattr(totals, name, getattr(totals, name) + value)
-        facts = {"batch_id": self._claim.batch_id, **msgspec.structs.asdict(totals)}
-        self._connection.execute(_LEDGER["finish_batch"], facts)
+        counted = {name: [getattr(each, name) for each in self.counts.values()] for name in Counts.__struct_fields__}
+        batch = {"batch_id": self._claim.batch_id}
+        of_ranges = {f"{name}_each": numbers for name, numbers in counted.items()}
+        self._connection.execute(_LEDGER["count_ranges"], {**batch, **places(self.counts), **of_ranges})
+        totals = {name: sum(numbers) for name, numbers in counted.items()}
+        self._connection.execute(_LEDGER["finish_batch"], {**batch, **totals})
 
     def _registration_facts(self) -> dict[str, Any]:
         return {"pipeline_id": self._registration.pipeline_id, "topic_id": self._registration.topic_id}
@@ -304,11 +309,17 @@ class BatchStore:
 
 @contextmanager
 def open_batch(
-    connection: Connection, pipeline: Pipeline, registration: Registration, claim: Claim, *, redo: bool = False
+    connection: Connection,
+    pipeline: Pipeline,
+    registration: Registration,
+    claim: Claim,
+    scratch: Scratch,
+    *,
+    redo: bool = False,
 ) -> Iterator[BatchStore]:
     """A store for a batch; with `redo`, what the batch has left is taken away first."""
     accepted = accepted_rejects(connection, registration, claim.ranges)
-    with Computation(pipeline, claim.batch_time) as computation:
+    with Computation(pipeline, claim.batch_time, scratch) as computation:
         store = BatchStore(connection, pipeline, registration, claim, computation, accepted, redo=redo)
         if redo:
             store.erase()

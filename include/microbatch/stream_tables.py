@@ -3,14 +3,17 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+import pyarrow as pa
 from psycopg import sql
 
 from microbatch.columntypes import Column
-from microbatch.computing import Key, Row
+from microbatch.computing import Key
+from microbatch.copying import copy_columns
 from microbatch.outputs import Stream
 from microbatch.pipeline import Pipeline
 from microbatch.postgres import Connection
 from microbatch.ranges import OffsetRange
+from microbatch.rows import Rows
 from microbatch.sql import queries
 from microbatch.tables import Name, Templates, add_columns, comment, copy_all, definitions, names_of
 from microbatch.view import View
@@ -67,12 +70,13 @@ class StreamTables(Templates):
         if self.has_rows:
             add_columns(connection, self._rows, self.columns)
 
-    def copy_rows(self, connection: Connection, batch_id: int, rows: Iterable[Row]) -> None:
+    def copy_rows(self, connection: Connection, batch_id: int, rows: Rows) -> None:
         """COPY rows of a batch."""
         if self.has_rows:
-            types = ["int4", "int8", "int8", *(column.copied for column in self.columns)]
-            found = ((row.partition, row.offset, batch_id, *row.values) for row in rows)
-            copy_all(connection, self.compose("copy_rows"), types, found)
+            values = [(column.copied, array) for column, array in zip(self.columns, rows.values, strict=True)]
+            partition, batch = (pa.repeat(pa.scalar(number), len(rows)) for number in (rows.partition, batch_id))
+            places = [("integer", partition), ("bigint", rows.offsets), ("bigint", batch)]
+            copy_columns(connection, self.compose("copy_rows"), [*places, *values])
 
     def book(
         self, connection: Connection, batch_id: int, keys: Iterator[Key], redone: dict[str, Any] | None

@@ -3,19 +3,23 @@
 It is the engine's own code that decodes and computes, over one batch.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 import msgspec
+from confluent_kafka import TIMESTAMP_CREATE_TIME
+from confluent_kafka import Message as RawMessage
 
 from microbatch.clock import Clock
-from microbatch.computing import Computation
+from microbatch.computing import Chunk, Computation
 from microbatch.decoding import Message
 from microbatch.outputs import AnyOutput, Pairs, TumblingWindow
 from microbatch.pairing import PAIR_COLUMNS
 from microbatch.pipeline import Pipeline
 from microbatch.ranges import OffsetRange
+from microbatch.scratch import Scratch
 from microbatch.view import view
 
 Given = Message | dict[str, Any] | bytes | str | None
@@ -71,23 +75,56 @@ def run(pipeline: Pipeline, messages: Iterable[Given], *, at: datetime | None = 
     now = at or Clock().now()
     given = [_message(number, each, now) for number, each in enumerate(messages)]
     ranges = [OffsetRange(p, 0, 2**62) for p in sorted({message.partition for message in given})]
-    with Computation(pipeline, now) as computation:
-        chunk = computation.add(given)
+    with computation_of(pipeline, now) as computation:
+        chunks = computed(computation, given)
         # Nothing was booked before: the first of each key in here is the first of all.
         computation.decide(lambda keys: [(key[-2], key[-1]) for key in keys])
         for output in pipeline.pairs:
             computation.pairs(output).pair([])
         columns = list(view(pipeline).stream)
-        rows = [*chunk.rows, *(row for item in ranges for row in computation.rows_of(item))]
+        rows = [row for chunk in chunks for row in chunk.rows or ()]
+        rows += [row for item in ranges for some in computation.rows_of(item) for row in some]
         return Outcome(
             results={_name(pipeline, window): _results(computation, window) for window in pipeline.windows},
             rows=[dict(zip(columns, row.values, strict=True)) for row in rows],
             pairs={_name(pipeline, output): _pairs(computation, output, ranges) for output in pipeline.pairs},
             waiting={_name(pipeline, output): _waiting(computation, output) for output in pipeline.pairs},
-            rejects=[Rejected(r.reason, r.message.value, r.message.offset) for r in chunk.rejects],
-            filtered=chunk.filtered,
+            rejects=[Rejected(r.reason, r.message.value, r.message.offset) for chunk in chunks for r in chunk.rejects],
+            filtered=sum(chunk.filtered for chunk in chunks),
             repeated=sum(computation.repeated(item) for item in ranges),
         )
+
+
+@contextmanager
+def computation_of(pipeline: Pipeline, at: datetime) -> Iterator[Computation]:
+    """A computation of one batch, at that time."""
+    with Scratch() as scratch, Computation(pipeline, at, scratch) as computation:
+        yield computation
+
+
+def computed(computation: Computation, messages: Iterable[Message]) -> list[Chunk]:
+    """The chunks of some messages, which are added to a computation: one of each partition, in their order."""
+    of_partition: dict[int, list[RawMessage]] = {}
+    for message in messages:
+        of_partition.setdefault(message.partition, []).append(raw(message))
+    added = [
+        chunk
+        for partition, some in sorted(of_partition.items())
+        for _, chunk in computation.add(OffsetRange(partition, 0, 2**62), some)
+    ]
+    return [*added, *(chunk for _, chunk in computation.flush())]
+
+
+def raw(message: Message) -> RawMessage:
+    """A message as Kafka's client gives it."""
+    return RawMessage(
+        partition=message.partition,
+        offset=message.offset,
+        timestamp=(TIMESTAMP_CREATE_TIME, message.timestamp_ms),
+        key=message.key,
+        value=message.value,
+        headers=list(message.headers),
+    )
 
 
 def _message(number: int, given: Given, now: datetime) -> Message:
@@ -118,8 +155,9 @@ def _results(computation: Computation, window: TumblingWindow) -> list[dict[str,
 
 def _pairs(computation: Computation, output: Pairs, ranges: list[OffsetRange]) -> list[dict[str, Any]]:
     events = computation.pairs(output)
-    found = [pair for item in ranges for pair in events.pairs(item.partition, item.start, item.end)]
-    return [{name: getattr(pair, name) for name in PAIR_COLUMNS} for pair in found]
+    found = [some for item in ranges for some in events.pairs(item.partition, item.start, item.end)]
+    columns = ([values.to_pylist() for values in some.values] for some in found)
+    return [dict(zip(PAIR_COLUMNS, pair, strict=True)) for values in columns for pair in zip(*values, strict=True)]
 
 
 def _waiting(computation: Computation, output: Pairs) -> list[int]:

@@ -1,7 +1,6 @@
 """The messages behind a result: the batches that it sums are read again, with the engine's own decoding and flow."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -9,21 +8,20 @@ from uuid import UUID
 import duckdb
 import msgspec
 import psycopg
+import pyarrow as pa
 
 from microbatch.columntypes import ColumnType
-from microbatch.computing import MEMORY_LIMIT
-from microbatch.decoding import Decoded, Decoder, Message
+from microbatch.decoding import Decoded, Decoder, Message, whole
 from microbatch.definition import changed_error, definition, definition_hash
 from microbatch.event import EPOCH
 from microbatch.explaining import Batch, Explanation
-from microbatch.expressions import OFFSET, PARTITION, connect
 from microbatch.flow import POSITION, Flow
 from microbatch.kafka import Broker
 from microbatch.pipeline import Pipeline
 from microbatch.ranges import OffsetRange
 from microbatch.reading import open_reader
+from microbatch.scratch import Scratch
 from microbatch.settings import Connections
-from microbatch.spilling import SpillFolder
 from microbatch.sql import queries
 from microbatch.stream_tables import StreamTables
 from microbatch.view import view
@@ -85,9 +83,9 @@ class Tracer:
         self.traced = Traced(0, deleted, {})
         first_of_key = self._first_of_key(batch)
         with (
-            closing(SpillFolder()) as spill,
-            closing(connect(memory_limit=MEMORY_LIMIT, temp_directory=str(spill.path))) as database,
+            Scratch() as scratch,
         ):
+            database = scratch.database
             decoder, flow = Decoder(self._pipeline), Flow(self._pipeline, batch.batch_time, database)
             contributions = Contributions(database, self._position, self._window, flow.columns, self._view.seen)
             if ranges:
@@ -109,7 +107,8 @@ class Tracer:
         first_of_key: set[tuple[int, int]] | None,
     ) -> Iterator[Message]:
         """Those of a chunk that fall into the window and key; they are added to the contributions."""
-        database.register(_PASSED, flow.run(decoded).events)
+        events = pa.Table.from_batches([flow.columns_of(decoded)])
+        database.register(_PASSED, flow.run(events, decoded.messages, decoded.longest).events)
         columns = [(flow.columns[name], self._view.seen[name]) for name in self._window.by]
         conditions = [f"_start{self._position} = ?", *(_is(column, kind) for column, kind in columns)]
         values = [_us(self._explanation.window[0]), *map(_value, self._explanation.key.values())]
@@ -118,17 +117,19 @@ class Tracer:
             values,
         )
         database.unregister(_PASSED)
-        query = f"select {POSITION}, {PARTITION}, {OFFSET} from {_MINE} order by {POSITION}"  # noqa: S608 - names are ours
-        found = database.execute(query).fetchall()
-        kept = [row for row in found if first_of_key is None or row[1:] in first_of_key]
-        if len(kept) < len(found):
-            positions = [position for position, _, _ in kept]
-            database.execute(f"delete from {_MINE} where not list_contains(?, {POSITION})", [positions])  # noqa: S608
+        found = database.execute(f"select {POSITION} from {_MINE} order by {POSITION}").fetchall()  # noqa: S608
+        mine = {position: whole(decoded.messages[position]) for (position,) in found}
+        kept = {
+            position: message
+            for position, message in mine.items()
+            if first_of_key is None or (message.partition, message.offset) in first_of_key
+        }
+        if len(kept) < len(mine):
+            database.execute(f"delete from {_MINE} where not list_contains(?, {POSITION})", [list(kept)])  # noqa: S608
         if kept:
             contributions.add(_MINE)
         self.traced.messages += len(kept)
-        for position, _, _ in kept:
-            yield decoded.messages[position]
+        yield from kept.values()
 
     def _ranges(self, batch: Batch) -> tuple[list[OffsetRange], list[OffsetRange]]:
         """What of a batch's ranges can be read, and what Kafka does not have any more."""

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from microbatch.arrowtypes import arrow_type
+from microbatch.columns import arrow_type
 from microbatch.errors import TransformFailedError
 from microbatch.expressions import OFFSET, PARTITION
 from microbatch.fields import Field, fields

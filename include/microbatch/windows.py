@@ -105,9 +105,11 @@ class Contributions:
 
     def add(self, relation: str) -> None:
         """Add the events of a relation of DuckDB."""
-        keys = [f"{name} as k{n}" for n, name in enumerate([*self._bounds, *self._keys])]
+        start, end = self._bounds
+        keys = [f"{name} as k{n}" for n, name in enumerate([start, f"min({end})", *self._keys])]
         partials = [f"{partial.sql} as p{n}" for n, partial in enumerate(self._partials)]
-        by = ", ".join(str(n + 1) for n in range(len(keys)))
+        # The end of a window follows from its start: one column less to group by.
+        by = ", ".join(str(n + 1) for n in range(len(keys)) if n != 1)
         query = f"select {', '.join(keys + partials)} from {relation} group by {by}"  # noqa: S608 - names are ours
         target = f"insert into {self._table}" if self._has_some else f"create table {self._table} as"
         self._database.execute(f"{target} {query}")

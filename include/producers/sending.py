@@ -24,9 +24,6 @@ _SETTINGS: Final[dict[str, Any]] = {
     "enable.idempotence": True,
     # Where Java's producers would put a key; librdkafka's own default is another partition.
     "partitioner": "murmur2_random",
-    # Several events a request, also of a slow producer: that halves what it costs here, and more at the broker. Yet
-    # an event that is sent at the end of a minute arrives well within the grace of pipelines.
-    "linger.ms": 250,
     # What the broker did not take by then counts as failed, so that a run ends when Kafka is gone.
     "message.timeout.ms": int(_TIMEOUT_S * 1000),
 }

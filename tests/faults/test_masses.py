@@ -13,13 +13,14 @@ import pytest
 from fix_child import Children, check
 from fix_pipeline import T0, Message, World, sale
 from microbatch import KafkaTopic, Stream
-from microbatch.sending import LOT_MESSAGES
 from microbatch.topics import create_topics
 from outside import on_topic
 
 MakeWorld = Callable[..., World]
 
 PEAK_MIB: Final = 500
+# So that several transactions are needed for what a short form sends.
+SMALL_LOTS: Final[dict[str, float]] = {"sending.LOT_MESSAGES": 10_000}
 """What a task may have at most; the long forms handle more than that."""
 
 is_long = (pytest.mark.long, pytest.mark.timeout(3600))
@@ -49,12 +50,14 @@ def test_a_backlog_of_outgoing_messages_is_sent_in_bounded_transactions_also_ove
     run = world.run_of(0, "backlog")
     consumed = children.succeed(world, run, task="consume")
 
-    assert children.start(world, run, task="publish", crash="publish.after_kafka_commit:kill:2").died_by_kill()
-    published = children.succeed(world, run, task="publish")
+    assert children.start(
+        world, run, task="publish", crash="publish.after_kafka_commit:kill:2", constants=SMALL_LOTS
+    ).died_by_kill()
+    published = children.succeed(world, run, task="publish", constants=SMALL_LOTS)
 
     sizes = transactions(world, topic.name)
     assert sum(sizes) == count
-    assert max(sizes) <= LOT_MESSAGES
+    assert max(sizes) <= SMALL_LOTS["sending.LOT_MESSAGES"]
     assert max(consumed.peak_mib, published.peak_mib) < PEAK_MIB
     assert check(world).messages == count
 
@@ -65,9 +68,10 @@ def test_many_keys_of_one_window_are_all_published_also_over_a_kill(
 ) -> None:
     world.send(*(Message(sale(f"seller {number}", number), number % 2) for number in range(count)))
     run = world.run_of(0, "many")
-    assert children.start(world, run, crash="publish.inside_transaction:kill:2").died_by_kill()
+    crash = "publish.inside_transaction:kill:2"
+    assert children.start(world, run, crash=crash, constants=SMALL_LOTS).died_by_kill()
 
-    published = children.succeed(world, run)
+    published = children.succeed(world, run, constants=SMALL_LOTS)
 
     assert 0 < published.sent < count, "what was sent before the kill is not sent again"
     assert published.peak_mib < PEAK_MIB

@@ -7,10 +7,11 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from fix_pipeline import Message, World, sale
+from microbatch.decoding import whole
 from microbatch.errors import MicrobatchError
 from microbatch.kafka import Broker, Ends
 from microbatch.ranges import OffsetRange
-from microbatch.reading import open_reader
+from microbatch.reading import POLL_MESSAGES, open_reader
 from outside import open_transaction, wait_for_end
 
 R = OffsetRange
@@ -21,7 +22,7 @@ def read(world: World, *ranges: OffsetRange) -> dict[OffsetRange, list[int]]:
     found: dict[OffsetRange, list[int]] = defaultdict(list)
     with open_reader(world.pipeline.source.name, world.connections) as reader:
         for item, messages in reader.read(list(ranges)):
-            found[item] += [message.offset for message in messages]
+            found[item] += [message.offset for message in map(whole, messages)]
     return dict(found)
 
 
@@ -58,7 +59,7 @@ def test_a_message_comes_with_all_that_it_has(world: World) -> None:
     world.send(Message(b"v", 1, b"k", 1.5, headers), Message(None, 1, None, 2.5), Message(b"", 1, b"", 3.5))
 
     with open_reader(world.pipeline.source.name, world.connections) as reader:
-        found = [message for _, messages in reader.read([R(1, 0, 3)]) for message in messages]
+        found = [whole(message) for _, messages in reader.read([R(1, 0, 3)]) for message in messages]
 
     assert [(m.partition, m.offset, m.timestamp_ms, m.key, m.value, m.headers) for m in found] == [
         (1, 0, 1500, b"k", b"v", headers),
@@ -142,10 +143,10 @@ def test_more_messages_than_a_chunk_come_in_several(world: World) -> None:
     with open_reader(world.pipeline.source.name, world.connections) as reader:
         for _, messages in reader.read([R(0, 10, 24_990)]):
             sizes.append(len(messages))
-            offsets += [message.offset for message in messages]
+            offsets += [whole(message).offset for message in messages]
 
     assert offsets == list(range(10, 24_990))
-    assert max(sizes) <= 10_000
+    assert max(sizes) <= POLL_MESSAGES
 
 
 def test_nothing_is_left_of_a_group(world: World) -> None:

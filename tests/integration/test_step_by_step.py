@@ -174,7 +174,7 @@ def test_versions_are_compared_by_their_parts(did: list[Did]) -> None:
 
 
 def test_repeated_observations_are_counted(did: list[Did]) -> None:
-    match = re.search(r"│ 44 │ 5 │ (\d+) │", of(did, "repeated from microbatch.batch_history"))
+    match = re.search(r"│ 44 │ \d │ (\d+) │", of(did, "repeated from microbatch.batch_history"))
 
     # 13 cities, and now and then an observation that came late or was renewed in between.
     assert match

@@ -61,6 +61,7 @@ _VANISHES: Final = (
     "tests/integration/test_formats.py::test_a_result_that_vanishes_is_a_tombstone_with_a_revision_and_may_come_back"
 )
 _REBUILD: Final = "tests/integration/test_rebuild.py"
+_FLUSH: Final = "        for item in self._claim.ranges:\n            self._letters[item].flush()\n"
 _COMMIT: Final = '        self._connection.execute("commit")\n        self._connection.execute("begin")\n'
 
 MUTATIONS: Final = (
@@ -141,8 +142,8 @@ MUTATIONS: Final = (
         (
             _edit(
                 "storing.py",
-                "        for segments in (*self._letters.values(), *self._rows.values()):\n",
-                _COMMIT + "        for segments in (*self._letters.values(), *self._rows.values()):\n",
+                _FLUSH,
+                _COMMIT + _FLUSH,
             ),
         ),
         ("tests/faults/test_crashes.py",),
@@ -164,8 +165,8 @@ MUTATIONS: Final = (
         (
             _edit(
                 "batching.py",
-                "            told_s = now_s\n    _look_again(task, claim, refuse_lost)\n",
-                "            told_s = now_s\n",
+                "        _fill(task, claim, store, refuse_lost)\n    _look_again(task, claim, refuse_lost)\n",
+                "        _fill(task, claim, store, refuse_lost)\n",
             ),
         ),
         ("tests/faults/test_source.py",),
@@ -205,8 +206,8 @@ MUTATIONS: Final = (
         (
             _edit(
                 "sql/windows.sql",
-                "            and t.window_start >= %(complete_from)s::timestamptz,\n",
-                "            and true,\n",
+                " and t.window_start >= %(complete_from)s::timestamptz, false\n",
+                ", false\n",
             ),
         ),
         ("tests/integration/test_start.py",),
@@ -403,7 +404,7 @@ where pipeline_id = %(pipeline_id)s;""",
         (
             _edit(
                 "sql/windows.sql",
-                "            else (t.is_final, {t_measures}) is distinct from (r.is_final, {r_measures})\n",
+                "            else (f.is_final, {t_measures}) is distinct from (r.is_final, {r_measures})\n",
                 "            else true\n",
             ),
         ),

@@ -30,9 +30,10 @@ from microbatch import (
     TumblingWindow,
     testing,
 )
-from microbatch.computing import Computation, Key, Row
+from microbatch.computing import Key
 from microbatch.decoding import Message
 from microbatch.ranges import OffsetRange
+from microbatch.rows import Row
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
@@ -87,9 +88,9 @@ def start(at_s: int) -> datetime:
 
 def contributed(made: Pipeline, *chunks: list[Message], output: int = 0) -> list[tuple[Any, ...]]:
     """The contributions of a batch to one of its windows."""
-    with Computation(made, NOW) as computation:
+    with testing.computation_of(made, NOW) as computation:
         for each in chunks:
-            computation.add(each)
+            testing.computed(computation, each)
         return sorted(computation.contributions(made.windows[output]).rows())
 
 
@@ -154,9 +155,9 @@ def test_keys_of_every_type_keep_their_values() -> None:
 
 def test_the_windows_are_named_once_and_in_order() -> None:
     made = pipeline()
-    with Computation(made, NOW) as computation:
-        computation.add([message(sale("ada", 120), 0), message(sale("bob", 0), 1)])
-        computation.add([message(sale("ada", 121), 2)])
+    with testing.computation_of(made, NOW) as computation:
+        testing.computed(computation, [message(sale("ada", 120), 0), message(sale("bob", 0), 1)])
+        testing.computed(computation, [message(sale("ada", 121), 2)])
 
         assert computation.contributions(WINDOW).windows() == [start(0), start(120)]
 
@@ -172,8 +173,8 @@ def test_each_output_has_its_own_windows() -> None:
 
 def test_a_batch_without_events_contributes_nothing() -> None:
     made = pipeline()
-    with Computation(made, NOW) as computation:
-        computation.add([Message(0, 0, 0, None, None), Message(0, 1, 0, None, b"junk")])
+    with testing.computation_of(made, NOW) as computation:
+        testing.computed(computation, [Message(0, 0, 0, None, None), Message(0, 1, 0, None, b"junk")])
 
         assert list(computation.contributions(WINDOW).rows()) == []
         assert computation.contributions(WINDOW).windows() == []
@@ -288,20 +289,28 @@ def test_any_split_into_batches_chunks_and_partitions_gives_the_totals_of_plain_
 def test_rows_come_in_the_order_of_their_offsets_with_key_and_timestamp() -> None:
     made = pipeline(outputs=[Stream(columns={"twice": "n * 2", "at": "event.at"}, to=[KafkaTopic("rows")])])
     value = json.dumps(sale(n=4)).encode()
-    given_messages = [Message(1, 8, 5_000, b"k", value), Message(1, 7, 9_000, None, value)]
+    given_messages = [
+        Message(1, 7, 9_000, None, value),
+        Message(0, 9, 1, None, value),
+        Message(1, 8, 5_000, b"k", value),
+    ]
 
-    with Computation(made, NOW) as computation:
-        chunk = computation.add(given_messages)
+    with testing.computation_of(made, NOW) as computation:
+        chunks = testing.computed(computation, given_messages)
 
-    assert chunk.rows == [Row(1, 7, None, 9_000, (8, start(0))), Row(1, 8, b"k", 5_000, (8, start(0)))]
-    assert (chunk.rejects, chunk.filtered) == ([], 0)
+    assert [row for chunk in chunks for row in chunk.rows or ()] == [
+        Row(0, 9, None, 1, (8, start(0))),
+        Row(1, 7, None, 9_000, (8, start(0))),
+        Row(1, 8, b"k", 5_000, (8, start(0))),
+    ]
+    assert [(chunk.rejects, chunk.filtered) for chunk in chunks] == [([], 0)] * 2
 
 
 def test_a_stream_without_sinks_gives_no_rows() -> None:
     made = pipeline(outputs=[Stream(columns={"x": "1"}), WINDOW])
 
-    with Computation(made, NOW) as computation:
-        assert computation.add([message(sale(), 0)]).rows == []
+    with testing.computation_of(made, NOW) as computation:
+        assert [chunk.rows for chunk in testing.computed(computation, [message(sale(), 0)])] == [None]
 
 
 # -- unique ----------------------------------------------------------------------------------------------------
@@ -343,9 +352,9 @@ def test_the_first_that_was_booked_counts_and_nothing_else(batches: list[list[An
             place = (batch_id, ms, partition, offset)
             expected[city, dt] = min(expected.get((city, dt), (place, value)), (place, value))
             offset += 1
-        with Computation(UNIQUE, NOW) as computation:
+        with testing.computation_of(UNIQUE, NOW) as computation:
             for chunk in _chunks(data.draw(st.permutations(sent)), data.draw(st.integers(1, 4))):
-                assert computation.add(chunk).rows == []
+                assert not any(each.rows for each in testing.computed(computation, chunk))
 
             def accept(keys: Iterator[Key]) -> list[tuple[int, int]]:
                 found = []
@@ -356,7 +365,7 @@ def test_the_first_that_was_booked_counts_and_nothing_else(batches: list[list[An
 
             computation.decide(accept)
             ranges = [OffsetRange(partition, 0, 2**62) for partition in range(3)]
-            rows = [row for item in ranges for row in computation.rows_of(item)]
+            rows = [row for item in ranges for some in computation.rows_of(item) for row in some]
             repeated += sum(computation.repeated(item) for item in ranges)
             assert all(booked[row.values[:2]] == (row.partition, row.offset) for row in rows)
             for row in computation.contributions(UNIQUE.windows[0]).rows():
@@ -385,15 +394,17 @@ def test_keys_are_asked_for_with_their_values() -> None:
     )
     text = "6f1c6f2e-0000-4000-8000-000000000001"
     asked: list[Key] = []
-    with Computation(made, NOW) as computation:
-        computation.add([message(sale(text, 5, price="1.5"), 0, 2), message(sale(text.upper(), 5, price="1.50"), 1, 1)])
+    with testing.computation_of(made, NOW) as computation:
+        testing.computed(
+            computation, [message(sale(text, 5, price="1.5"), 0, 2), message(sale(text.upper(), 5, price="1.50"), 1, 1)]
+        )
 
         def accept(keys: Iterator[Key]) -> list[tuple[int, int]]:
             asked.extend(keys)
             return [(key[-2], key[-1]) for key in asked]
 
         computation.decide(accept)
-        rows = list(computation.rows_of(OffsetRange(1, 0, 9)))
+        rows = [row for some in computation.rows_of(OffsetRange(1, 0, 9)) for row in some]
 
         assert asked == [(UUID(text), start(5), Decimal("1.50"), 1, 1)]
         assert rows == [Row(1, 1, None, NOW_MS, (UUID(text), start(5)))]
@@ -402,8 +413,8 @@ def test_keys_are_asked_for_with_their_values() -> None:
 
 def test_what_was_booked_before_leaves_nothing() -> None:
     made = pipeline(outputs=[Stream(columns={"n": "n"}, unique=["n"], to=[PostgresTable("t")]), WINDOW])
-    with Computation(made, NOW) as computation:
-        computation.add([message(sale(), 0)])
+    with testing.computation_of(made, NOW) as computation:
+        testing.computed(computation, [message(sale(), 0)])
         computation.decide(lambda _: [])
 
         assert list(computation.rows_of(OffsetRange(0, 0, 9))) == []

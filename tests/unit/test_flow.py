@@ -26,10 +26,10 @@ from microbatch import (
     TumblingWindow,
     testing,
 )
-from microbatch.computing import Computation
 from microbatch.decoding import Message
 from microbatch.errors import TransformFailedError
 from microbatch.flow import MAX_KEY_BYTES
+from microbatch.rows import Row
 
 NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
 NOW_S = int(NOW.timestamp())
@@ -105,17 +105,17 @@ def test_only_invalid_messages_count_as_such() -> None:
     late = Pipeline(name="p", source=made.source, outputs=made.outputs, allowed_lateness=timedelta(hours=1))
     messages = [Message(0, n, NOW_S * 1000, None, json.dumps(event).encode()) for n, event in enumerate(events)]
 
-    with Computation(late, NOW) as computation:
-        rejects = computation.add([*messages, Message(0, 9, NOW_S * 1000, None, b"junk")]).rejects
+    with testing.computation_of(late, NOW) as computation:
+        (chunk,) = testing.computed(computation, [*messages, Message(0, 9, NOW_S * 1000, None, b"junk")])
 
-    assert [(reject.message.offset, reject.is_invalid) for reject in rejects] == [
+    assert [(reject.message.offset, reject.is_invalid) for reject in chunk.rejects] == [
         (0, False),
         (1, True),
         (2, True),
         (3, False),
         (9, True),
     ]
-    assert [reject.reason for reject in rejects if not reject.is_invalid] == ["odd", "late"]
+    assert [reject.reason for reject in chunk.rejects if not reject.is_invalid] == ["odd", "late"]
 
 
 def test_a_reason_may_have_quotes() -> None:
@@ -235,11 +235,11 @@ values = st.builds(
 
 def fate(made: Pipeline, chunks: list[list[Message]]) -> Any:
     """All that comes of a log that is cut like that."""
-    rows, rejects, filtered = [], [], 0
-    with Computation(made, NOW) as computation:
-        for each in chunks:
-            chunk = computation.add(each)
-            rows += chunk.rows
+    rows: list[Row] = []
+    rejects, filtered = [], 0
+    with testing.computation_of(made, NOW) as computation:
+        for chunk in (chunk for each in chunks for chunk in testing.computed(computation, each)):
+            rows += chunk.rows or ()
             rejects += chunk.rejects
             filtered += chunk.filtered
         results = sorted(computation.contributions(made.windows[0]).rows())

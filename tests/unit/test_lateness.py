@@ -3,8 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-from microbatch import Count, EpochSeconds, Event, KafkaTopic, Pipeline, PostgresTable, Stream, TumblingWindow
-from microbatch.computing import Computation
+from microbatch import Count, EpochSeconds, Event, KafkaTopic, Pipeline, PostgresTable, Stream, TumblingWindow, testing
 from microbatch.decoding import Message
 from microbatch.lateness import Late
 
@@ -29,9 +28,9 @@ def sale(offset: int, at_s: int, arrived_s: float, seller: str = "ada") -> Messa
 
 
 def late(made: Pipeline, *chunks: list[Message], output: int = 0) -> list[Late]:
-    with Computation(made, EPOCH) as computation:
+    with testing.computation_of(made, EPOCH) as computation:
         for each in chunks:
-            computation.add(each)
+            testing.computed(computation, each)
         # The first event of each key counts, and nothing was booked before.
         computation.decide(lambda keys: [(partition, offset) for *_, partition, offset in keys])
         return list(computation.late(made.windows[output]).rows())

@@ -5,13 +5,13 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch import outbox
 from microbatch.columntypes import Column
-from microbatch.computing import Row
 from microbatch.decoding import Message, Reject
 from microbatch.outbox import (
     Cursor,
@@ -20,15 +20,18 @@ from microbatch.outbox import (
     Size,
     dead_letter,
     decode_segment,
+    encode_packed,
     encode_segment,
     lot_end,
-    pair_message,
+    pair_bodies,
     redriven_message,
     result_message,
+    row_bodies,
     segments,
-    stream_message,
 )
-from microbatch.pairing import Pair
+from microbatch.packing import Bodies, packed
+from microbatch.pairing import Paired
+from microbatch.rows import Rows
 
 TEN = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 MINUTE_LATER = datetime(2026, 11, 21, 10, 1, tzinfo=UTC)
@@ -163,34 +166,67 @@ def test_a_dead_letter_is_its_message_with_the_reason_and_the_origin() -> None:
     )
 
 
+def sent(bodies: Bodies) -> list[OutMessage]:
+    """What becomes of messages of partition 7, through a segment."""
+    return decode_segment(encode_packed(packed(ORIGIN.common("rows", 7), [bodies])))
+
+
 def test_a_row_keeps_key_timestamp_and_place_of_its_source() -> None:
     columns = [Column("at", "timestamptz", ""), Column("price", "numeric(17,2)", ""), Column('a "b"', "text", "")]
-    row = Row(7, 4711, b"k", 1_795_255_200_123, (TEN, Decimal("1.50"), None))
+    at = pa.array([TEN], pa.timestamp("us", tz="UTC"))
+    values = [at, pa.array([Decimal("1.50")], pa.decimal128(17, 2)), pa.array([None], pa.string())]
+    rows = Rows(7, pa.array([4711]), pa.array([b"k"], pa.binary()), pa.array([1_795_255_200_123]), values, [])
 
-    assert stream_message(ORIGIN, "rows", row, columns) == OutMessage(
-        topic="rows",
-        partition=1,
-        key=b"k",
-        value=b'{"at":"2026-11-21T10:00:00Z","price":"1.50","a \\"b\\"":null}',
-        timestamp_ms=1_795_255_200_123,
-        headers=FROM,
-    )
+    assert sent(row_bodies(rows, columns)) == [
+        OutMessage(
+            topic="rows",
+            partition=1,
+            key=b"k",
+            value=b'{"at":"2026-11-21T10:00:00Z","price":"1.50","a \\"b\\"":null}',
+            timestamp_ms=1_795_255_200_123,
+            headers=FROM,
+        )
+    ]
 
 
 def test_a_pair_goes_where_its_later_event_came_from() -> None:
-    pair = Pair(5, 1, 8, 3, 7, 7, 4711, None, 1_795_255_200_123)
-
-    assert pair_message(ORIGIN, "rows", pair) == OutMessage(
-        topic="rows",
-        partition=1,
-        key=None,
-        value=(
-            b'{"first_value":5,"first_partition":1,"first_offset":8,'
-            b'"second_value":7,"second_partition":7,"second_offset":4711}'
-        ),
-        timestamp_ms=1_795_255_200_123,
-        headers=FROM,
+    values = [pa.array([number]) for number in (5, 1, 8, 7, 7, 4711)]
+    pairs = Paired(
+        pa.array([4711]), pa.array([None], pa.binary()), pa.array([1_795_255_200_123]), pa.array([3]), values
     )
+
+    assert sent(pair_bodies(pairs)) == [
+        OutMessage(
+            topic="rows",
+            partition=1,
+            key=None,
+            value=(
+                b'{"first_value":5,"first_partition":1,"first_offset":8,'
+                b'"second_value":7,"second_partition":7,"second_offset":4711}'
+            ),
+            timestamp_ms=1_795_255_200_123,
+            headers=FROM,
+        )
+    ]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2**62), some_bytes, st.integers(-(2**63), 2**63 - 1), st.binary()), min_size=1)
+)
+def test_messages_that_are_alike_come_out_of_a_segment_as_they_went_in(
+    given_bodies: list[tuple[int, bytes | None, int, bytes]],
+) -> None:
+    offsets, keys, timestamps_ms, values = zip(*given_bodies, strict=True)
+    bodies = Bodies(
+        pa.array(offsets, pa.int64()),
+        pa.array(keys, pa.binary()),
+        pa.array(timestamps_ms, pa.int64()),
+        pa.array(values, pa.large_binary()),
+    )
+
+    assert sent(bodies) == [
+        ORIGIN.message("rows", 7, offset, timestamp_ms, key, value) for offset, key, timestamp_ms, value in given_bodies
+    ]
 
 
 @given(st.integers(0, 1000), st.integers(1, 50))

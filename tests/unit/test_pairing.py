@@ -1,17 +1,17 @@
 """Pairs: over several batches they are those of a brute-force pairing in the order of the ledger."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microbatch import Event, KafkaTopic, Pairs, Pipeline, PostgresTable, testing
-from microbatch.computing import Computation
 from microbatch.decoding import Message
-from microbatch.pairing import Waiting
+from microbatch.pairing import PairEvents, Waiting
 
 NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
 Place = tuple[int, int, int, int]
@@ -42,6 +42,26 @@ def messages(batch: list[Facts], first: int) -> list[Message]:
     ]
 
 
+class Pair(NamedTuple):
+    """A pair as an object of Python."""
+
+    numbers: tuple[int, int]
+    first: tuple[int, int]
+    second: tuple[int, int]
+    first_batch_id: int | None
+    key: bytes | None
+    timestamp_ms: int
+
+
+def pairs_of(events: PairEvents, partition: int) -> Iterator[Pair]:
+    for some in events.pairs(partition, 0, 2**62):
+        columns = [some.first_batch_ids, some.keys, some.timestamps_ms, some.offsets, *some.values]
+        for row in zip(*(column.to_pylist() for column in columns), strict=True):
+            first_batch_id, key, ms, place, number, first_partition, first_offset, partner, part, offset = row
+            assert place == offset
+            yield Pair((number, partner), (first_partition, first_offset), (part, offset), first_batch_id, key, ms)
+
+
 class Ledger:
     """What several batches leave, with what waits kept by hand."""
 
@@ -52,18 +72,15 @@ class Ledger:
 
     def add(self, batch_id: int, batch: list[Message], chunk: int = 100) -> None:
         """Book a batch; only what can have a partner is shown to it, as Postgres does."""
-        with Computation(self.pipeline, NOW) as computation:
+        with testing.computation_of(self.pipeline, NOW) as computation:
             for at in range(0, len(batch), chunk):
-                computation.add(batch[at : at + chunk])
+                testing.computed(computation, batch[at : at + chunk])
             events = computation.pairs(self.pipeline.pairs[0])
             events.pair(self._oldest(events.numbers()))
             for partition in sorted({message.partition for message in batch}):
-                for pair in events.pairs(partition, 0, 2**62):
-                    first, second = (
-                        (pair.first_partition, pair.first_offset),
-                        (pair.second_partition, pair.second_offset),
-                    )
-                    assert pair.first_value + pair.second_value == self.pipeline.pairs[0].sum
+                for pair in pairs_of(events, partition):
+                    first, second = pair.first, pair.second
+                    assert sum(pair.numbers) == self.pipeline.pairs[0].sum
                     assert (pair.first_batch_id is None) == (first not in self.waiting)
                     origin = next(m for m in batch if (m.partition, m.offset) == second)
                     assert (pair.key, pair.timestamp_ms) == (origin.key, origin.timestamp_ms)
@@ -172,8 +189,8 @@ def test_numbers_that_are_rejected_are_not_paired() -> None:
 
 def test_the_events_of_a_batch_are_known_paired_or_not() -> None:
     made = pipeline()
-    with Computation(made, NOW) as computation:
-        computation.add(messages([(5, 0, 0), (7, 1, 0), (1, 0, 0)], 0))
+    with testing.computation_of(made, NOW) as computation:
+        testing.computed(computation, messages([(5, 0, 0), (7, 1, 0), (1, 0, 0)], 0))
         events = computation.pairs(made.pairs[0])
 
         assert events.events() == {(5, 0, 0), (7, 1, 1), (1, 0, 2)}

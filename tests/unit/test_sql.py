@@ -74,7 +74,7 @@ def test_a_name_is_given_once(file: str) -> None:
 @pytest.mark.parametrize("file", FILES)
 def test_parameters_are_named(file: str) -> None:
     for name, query in queries(file).items():
-        left = re.sub(r"%\(\w+\)s|%%", "", query)
+        left = re.sub(r"%\(\w+\)[sb]|%%", "", query)
         assert "%" not in left, name
 
 

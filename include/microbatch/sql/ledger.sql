@@ -347,28 +347,39 @@ returning
     batch_id,
     batch_time;
 
--- name: insert_range
+-- name: insert_ranges
 insert into microbatch.offset_range (batch_id, pipeline_id, topic, topic_id, partition, offsets)
-values (
+select
     %(batch_id)s,
     %(pipeline_id)s,
     %(topic)s,
     %(topic_id)s,
-    %(partition)s,
-    int8range(%(start_offset)s, %(end_offset)s)
-);
+    partition,
+    int8range(start_offset, end_offset)
+from unnest(%(partitions)s::int[], %(start_offsets)s::bigint[], %(end_offsets)s::bigint[])
+    as claimed (partition, start_offset, end_offset);
 
--- name: count_range
-update microbatch.offset_range
+-- name: count_ranges
+-- By offset: with the partition alone, PostgreSQL would read all that the constraint's index has of it, if it has no
+-- statistics.
+update microbatch.offset_range as r
 set
-    messages = %(messages)s,
-    rejected = %(rejected)s,
-    repeated = %(repeated)s,
-    filtered = %(filtered)s
+    messages = counted.messages,
+    rejected = counted.rejected,
+    repeated = counted.repeated,
+    filtered = counted.filtered
+from unnest(
+    %(partitions)s::int[],
+    %(start_offsets)s::bigint[],
+    %(messages_each)s::bigint[],
+    %(rejected_each)s::bigint[],
+    %(repeated_each)s::bigint[],
+    %(filtered_each)s::bigint[]
+) as counted (partition, start_offset, messages, rejected, repeated, filtered)
 where
-    batch_id = %(batch_id)s
-    and partition = %(partition)s
-    and lower(offsets) = %(start_offset)s;
+    r.batch_id = %(batch_id)s
+    and r.partition = counted.partition
+    and r.offsets @> counted.start_offset;
 
 -- name: finish_batch
 update microbatch.batch

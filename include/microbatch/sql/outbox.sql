@@ -29,6 +29,14 @@ returning
     batch_id,
     window_start;
 
+-- name: plan_by_index
+-- Until the transaction ends, rows are found by index, however many. Without statistics, as after a restore, PostgreSQL
+-- would read whole tables: 7 s for a merge of four results beside two years of them. For a million it is all the same.
+select
+    set_config('enable_seqscan', 'off', true),
+    set_config('enable_hashjoin', 'off', true),
+    set_config('enable_mergejoin', 'off', true);
+
 -- name: insert_merge
 insert into microbatch.merge (pipeline_id, dag_id, run_id, closed_until, complete_from, merged_at)
 select
@@ -51,7 +59,7 @@ where merge_id = %(merge_id)s;
 
 -- name: insert_batch_segment
 insert into microbatch.outbox_segment (
-    pipeline_id, batch_id, topic_id, partition, start_offset, messages, payload
+    pipeline_id, batch_id, topic_id, partition, start_offset, messages, bytes, payload
 )
 values (
     %(pipeline_id)s,
@@ -60,7 +68,8 @@ values (
     %(partition)s,
     %(start_offset)s,
     %(messages)s,
-    %(payload)s
+    %(bytes)s,
+    %(payload)b
 );
 
 -- name: insert_result_segment
@@ -178,7 +187,7 @@ order by partition;
 select
     number,
     messages,
-    octet_length(payload) as bytes
+    coalesce(bytes, octet_length(payload)) as bytes
 from microbatch.outbox_segment
 where
     pipeline_id = %(pipeline_id)s

@@ -208,6 +208,7 @@ join found_place using (topic, partition, "offset");
 update microbatch.outbox_segment
 set
     messages = %(messages)s,
+    bytes = null,
     payload = %(payload)s
 where segment_id = %(segment_id)s;
 

@@ -148,40 +148,47 @@ total as (
     group by {k_key}
 ),
 
+-- Beside what is there. Names with a dot are no declared column's.
 judged as (
     select
         {t_key},
         {t_measures},
         t.batches,
-        -- A result that vanishes keeps the end that it had.
-        coalesce(t.window_end, r.window_end) as window_end,
-        coalesce(
-            coalesce(t.window_end, r.window_end) <= %(closed_until)s
-            and t.window_start >= %(complete_from)s::timestamptz,
-            false
-        ) as is_final
+        f.window_end,
+        f.is_final,
+        r.revision as "was.revision",
+        coalesce(r.is_final, false) as was_final,
+        case
+            when t.batches is null or r.revision is null
+                then (t.batches is null) <> (r.revision is null)
+            else (f.is_final, {t_measures}) is distinct from (r.is_final, {r_measures})
+        end as "is.changed"
     from total as t
     left join {result} as r using ({key})
+    cross join lateral (
+        -- A result that vanishes keeps the end that it had.
+        select coalesce(t.window_end, r.window_end) as window_end
+    ) as kept
+    cross join lateral (
+        select
+            kept.window_end,
+            coalesce(
+                kept.window_end <= %(closed_until)s and t.window_start >= %(complete_from)s::timestamptz, false
+            ) as is_final
+    ) as f
 ),
 
 changed as (
     select
         t.*,
         t.batches is null as retracted,
-        coalesce(r.is_final, false) as was_final,
         (
             select coalesce(max(h.revision), 0) + 1
             from {history} as h
             where ({h_key}) = ({t_key})
         ) as revision
     from judged as t
-    left join {result} as r using ({key})
-    where
-        case
-            when t.batches is null or r.revision is null
-                then (t.batches is null) <> (r.revision is null)
-            else (t.is_final, {t_measures}) is distinct from (r.is_final, {r_measures})
-        end
+    where t."is.changed"
 ),
 
 superseded as (
@@ -198,7 +205,6 @@ named as (
     update {history} as h
     set batches = t.batches
     from judged as t
-    join {result} as r using ({key})
     where
         exists (
             select
@@ -208,14 +214,10 @@ named as (
                 and kind = 'recover'
         )
         and ({h_key}) = ({t_key})
-        and h.revision = r.revision
+        and h.revision = t."was.revision"
         and h.batches is distinct from t.batches
         and t.batches is not null
-        and not exists (
-            select
-            from changed as c
-            where ({c_key}) = ({t_key})
-        )
+        and not t."is.changed"
         and (
             select m.decision_id
             from microbatch.merge as m
@@ -325,17 +327,29 @@ set
     told_at = null;
 
 -- name: revisions_of_merge
+-- It is read by a cursor, for which PostgreSQL would walk through the whole primary key, in order: `offset 0` lets it
+-- find them by the merge first.
 select
-    {key},
-    window_end,
-    {measures},
-    is_final,
-    revision,
-    retracted
-from {history}
-where merge_id = %(merge_id)s
+    {r_key},
+    r.window_end,
+    {r_measures},
+    r.is_final,
+    r.revision,
+    r.retracted
+from (
+    select
+        {key},
+        window_end,
+        {measures},
+        is_final,
+        revision,
+        retracted
+    from {history}
+    where merge_id = %(merge_id)s
+    offset 0
+) as r
 order by
-    {key};
+    {r_key};
 
 -- name: count_windows
 -- To which some batches contribute.
