@@ -84,7 +84,7 @@ def _task(stack: OwnStack, topic: str, task: str, number: int) -> tuple[Any, Fig
 
 def _report(steps: dict[int, list[Step]]) -> Report:
     title = (
-        f"Catch-up after a downtime: sales, runs with a budget of {BUDGET.total_seconds():.0f} s, batches of 500,000"
+        f"Catch-up after a downtime: sales, runs with a budget of {BUDGET.total_seconds():.0f} s, batches of 1,000,000"
     )
     rows = [_row(messages, run, step) for messages, found in steps.items() for run, step in enumerate(found, 1)]
     peaks = {messages: _peak(found) for messages, found in steps.items()}
