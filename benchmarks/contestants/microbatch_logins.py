@@ -3,19 +3,13 @@
 Consume and publish are two processes.
 """
 
-import json
-import os
-import sys
 from datetime import timedelta
 from typing import Annotated
 
+from benchmarks.contestants.microbatch_task import work
 from msgspec import Meta
 
 from microbatch import EpochSeconds, Event, KafkaTopic, Pipeline, PostgresTable, Stream
-from microbatch.consume import consume
-from microbatch.publish import publish
-from microbatch.runs import Run
-from microbatch.settings import connections
 
 # Part by part, as numbers: 2.10.0 is newer than 2.9.0, and 2.3 is 2.3.0.
 PARTS = "list_resize(string_split({}, '.')::bigint[], 4, 0)"
@@ -59,12 +53,5 @@ def pipeline(topic: str) -> Pipeline:
     )
 
 
-def main() -> None:
-    """Do what the argument says."""
-    made, run, there = pipeline(os.environ["BENCH_TOPIC"]), Run("bench", "bench"), connections()
-    done = consume(made, 0, run, there) if sys.argv[1] == "consume" else publish(made, run, there)
-    print(json.dumps(done.describe()))
-
-
 if __name__ == "__main__":
-    main()
+    work(pipeline)

@@ -4,16 +4,11 @@ A DAG file imports Airflow too. The scheduler does that once, before it forks th
 of what a run costs.
 """
 
-import json
-import os
-import sys
 from datetime import timedelta
 
+from benchmarks.contestants.microbatch_task import work
+
 from microbatch import Count, EpochSeconds, Event, KafkaTopic, Mean, Pipeline, PostgresTable, Sum, TumblingWindow
-from microbatch.consume import consume
-from microbatch.publish import publish
-from microbatch.runs import Run
-from microbatch.settings import connections
 
 
 class Sale(Event):
@@ -43,12 +38,5 @@ def pipeline(topic: str) -> Pipeline:
     )
 
 
-def main() -> None:
-    """Do what the argument says."""
-    made, run, there = pipeline(os.environ["BENCH_TOPIC"]), Run("bench", "bench"), connections()
-    done = consume(made, 0, run, there) if sys.argv[1] == "consume" else publish(made, run, there)
-    print(json.dumps(done.describe()))
-
-
 if __name__ == "__main__":
-    main()
+    work(pipeline)

@@ -18,7 +18,7 @@ from microbatch.errors import MicrobatchError, ReadFailedError, TopicRecreatedEr
 from microbatch.kafka import Broker, Ends
 from microbatch.pipeline import Pipeline
 from microbatch.postgres import IDLE_IN_TRANSACTION_S, Connection, connect
-from microbatch.ranges import OffsetRange, shard_partitions
+from microbatch.ranges import OffsetRange, places, shard_partitions
 from microbatch.reading import Reader
 from microbatch.registration import Registration
 from microbatch.runs import BatchSummary, Run
@@ -89,14 +89,7 @@ class Attempt(msgspec.Struct):
 
 def covering(task: Task, ranges: Iterable[OffsetRange]) -> list[tuple[int, int]]:
     """The batches of which a range meets one of these, and their shards, oldest first."""
-    wanted = list(ranges)
-    facts = {
-        **task.source_facts,
-        "partitions": [item.partition for item in wanted],
-        "start_offsets": [item.start for item in wanted],
-        "end_offsets": [item.end for item in wanted],
-    }
-    return task.connection.execute(_LEDGER["covering"], facts).fetchall()
+    return task.connection.execute(_LEDGER["covering"], {**task.source_facts, **places(ranges)}).fetchall()
 
 
 def fill(task: Task, claim: Claim, store: BatchStore, refuse_lost: Callable[[dict[int, Ends]], None]) -> None:

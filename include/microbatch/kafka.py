@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from threading import Thread
 from time import monotonic, sleep
 from typing import Any, Final
@@ -30,6 +30,7 @@ from microbatch.errors import (
     MicrobatchError,
     TopicNotCreatedError,
 )
+from microbatch.event import EPOCH
 from microbatch.settings import Connections
 
 # Below the time after which Postgres gives up on a transaction that waits for us.
@@ -43,7 +44,6 @@ _PROMPT: Final[dict[str, Any]] = {"reconnect.backoff.ms": 10}
 # same one, so that a login needs a right for one.
 READER: Final = "microbatch.reader"
 
-_EPOCH: Final = datetime.fromtimestamp(0, UTC)
 # The client has no types for these.
 _EARLIEST: Final[OffsetSpec] = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: Final[OffsetSpec] = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -180,7 +180,7 @@ class Broker:
         All messages below it are older, in whatever order they came; transaction markers count as messages.
         """
         # Kafka's timestamps are milliseconds: rounded up. Negative ones have other meanings for the client.
-        at_ms = max(0, -(-(moment - _EPOCH) // timedelta(milliseconds=1)))
+        at_ms = max(0, -(-(moment - EPOCH) // timedelta(milliseconds=1)))
         spec = OffsetSpec.for_timestamp(at_ms)
         # Among committed messages alone, an open transaction would hide what lies above it.
         found = self._offsets(topic, list(partitions), spec, IsolationLevel.READ_UNCOMMITTED)
@@ -189,7 +189,7 @@ class Broker:
     def newest_times(self, topic: str, partitions: Iterable[int]) -> dict[int, datetime]:
         """The latest timestamp of those partitions that have messages, wherever it stands; it may be in the future."""
         found = self._look(topic, list(partitions), _NEWEST, IsolationLevel.READ_UNCOMMITTED)
-        return {p: _EPOCH + timedelta(milliseconds=at.timestamp) for p, at in found.items() if at.timestamp >= 0}
+        return {p: EPOCH + timedelta(milliseconds=at.timestamp) for p, at in found.items() if at.timestamp >= 0}
 
     def _offsets(
         self, topic: str, partitions: list[int], spec: OffsetSpec, isolation: IsolationLevel

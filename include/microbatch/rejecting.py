@@ -6,7 +6,7 @@ from confluent_kafka import Message as RawMessage
 
 from microbatch.decoding import Reject
 from microbatch.postgres import Connection
-from microbatch.ranges import OffsetRange
+from microbatch.ranges import OffsetRange, places
 from microbatch.registration import Registration
 from microbatch.sql import queries
 
@@ -52,9 +52,7 @@ def accepted_rejects(
     facts = {
         "pipeline_id": registration.pipeline_id,
         "topic_id": registration.topic_id,
-        "partitions": [item.partition for item in ranges],
-        "start_offsets": [item.start for item in ranges],
-        "end_offsets": [item.end for item in ranges],
+        **places(ranges),
     }
     rows = connection.execute(_LEDGER["accepted_rejects"], facts).fetchall()
     return [OffsetRange(*row) for row in rows]
