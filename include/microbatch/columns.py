@@ -4,8 +4,9 @@ Apart from `fields.py`, which every DAG file imports: Arrow and NumPy take long 
 """
 
 import sys
+from collections.abc import Callable
+from functools import cache
 from importlib.abc import MetaPathFinder
-from operator import attrgetter
 from typing import Any, Final, cast
 
 import numpy as np
@@ -40,7 +41,8 @@ def _spare_pandas() -> None:
 _spare_pandas()
 _PER_SECOND: Final = {"epoch_seconds": 1, "epoch_millis": 1_000}
 
-_SIMPLE: Final[dict[str, pa.DataType]] = {"str": pa.string(), "int": pa.int64(), "bool": pa.bool_()}
+_INT64: Final = pa.int64()
+_SIMPLE: Final[dict[str, pa.DataType]] = {"str": pa.string(), "int": _INT64, "bool": pa.bool_()}
 
 
 def arrow_type(plain: dict[str, Any]) -> pa.DataType:
@@ -60,15 +62,31 @@ def arrow_type(plain: dict[str, Any]) -> pa.DataType:
     return found
 
 
+@cache
+def reader(name: str) -> Callable[[list[Event]], list[Any]]:
+    """Reads the field of that name of each event.
+
+    Compiled, for it is done for each message: `attrgetter` looks a name up as one that it never saw, every time.
+    """
+    assert name.isidentifier()  # noqa: S101 - it is the name of an attribute of a class
+    read: Callable[[list[Event]], list[Any]] = eval(f"lambda events: [event.{name} for event in events]")  # noqa: S307
+    return read
+
+
 def column(field: Field, events: list[Event]) -> "pa.Array[Any]":
     """A field of some events."""
-    values = [*map(attrgetter(field.name), events)]
+    values = reader(field.name)(events)
     kind = arrow_type(field.type.plain)
     if is_number_of_time(field.type) and None not in values:
         return pa.array(microseconds(field.type, values), kind)
     convert = field.type.column
     if convert is not None:
         values = [None if value is None else convert(value) for value in values]
+    if kind == _INT64:
+        try:
+            return pa.array(np.fromiter(values, np.int64, len(values)))  # twice as fast as Arrow
+        except TypeError:
+            pass  # one of them is null, which NumPy's integers cannot be
     return pa.array(values, kind)
 
 

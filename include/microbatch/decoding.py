@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from operator import attrgetter
 from typing import Any, Final, cast
 
 import msgspec
 import numpy as np
 from confluent_kafka import Message as RawMessage
 
-from microbatch.columns import Integers, is_number_of_time, microseconds
+from microbatch.columns import Integers, is_number_of_time, microseconds, reader
 from microbatch.event import LAST_S, Event
 from microbatch.fields import Check, FieldType, check_of, nul_check_of, strict_type
 from microbatch.outputs import MAX_REASON_CHARACTERS
@@ -99,18 +98,18 @@ class Decoder:
     def decode(self, messages: list[RawMessage]) -> Decoded:
         """Decode some messages; tombstones are skipped. Never raises for what a message contains."""
         values = [*map(_VALUE, messages)]
-        if None in values:
-            messages = [message for message in messages if message.value() is not None]
-            values = [*map(_VALUE, messages)]
         try:
-            return self._all(messages, values)
+            text = b"".join(values)
+        except TypeError:  # A tombstone has no value. To look for None takes as long as to join them.
+            return self.decode([message for message in messages if message.value() is not None])
+        try:
+            return self._all(messages, values, text)
         except (ValueError, RecursionError):
             return self._each(messages, values)
 
-    def _all(self, messages: list[RawMessage], values: list[bytes]) -> Decoded:
-        """What all of them turn into; raises if one of them is invalid."""
-        sizes = [*map(len, values)]
-        longest = max(sizes, default=0)
+    def _all(self, messages: list[RawMessage], values: list[bytes], text: bytes) -> Decoded:
+        """What all of them, joined in `text`, turn into; raises if one of them is invalid."""
+        longest = max(map(len, values), default=0)
         # No message is deeper than it is long.
         if longest > MAX_DEPTH:
             for value in values:
@@ -118,12 +117,12 @@ class Decoder:
         events = [*map(self._decode, values)]
         for name, check in self._checks:
             if name != self._event_time:
-                _check_all(self._types[name], check, [*map(attrgetter(name), events)])
-        if self._nul_checks and _has_nul(b"".join(values)):
+                _check_all(self._types[name], check, reader(name)(events))
+        if self._nul_checks and _has_nul(text):
             raise ValueError("one of them may have a NUL")
         timestamps_ms = np.fromiter([message.timestamp()[1] for message in messages], np.int64, len(messages))
         times_us = self._times_us(events, timestamps_ms)
-        return Decoded(messages, events, times_us, timestamps_ms, [], sum(sizes), longest)
+        return Decoded(messages, events, times_us, timestamps_ms, [], len(text), longest)
 
     def _times_us(self, events: list[Event], timestamps_ms: Integers) -> Integers:
         """The times of all events; raises if one of them is none."""
@@ -133,7 +132,7 @@ class Decoder:
             raise ValueError("one of Kafka's timestamps may be no time")
         if self._event_time is None:
             return timestamps_ms * 1000
-        times_us = microseconds(self._types[self._event_time], [*map(attrgetter(self._event_time), events)])
+        times_us = microseconds(self._types[self._event_time], reader(self._event_time)(events))
         if (times_us - timestamps_ms * 1000 > self._max_future_us).any():
             raise ValueError("one of them is too far ahead")
         return times_us

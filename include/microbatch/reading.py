@@ -105,7 +105,8 @@ def open_reader(topic: str, connections: Connections) -> Iterator[Reader]:
             "fetch.queue.backoff.ms": 5,
             # The broker answers soon that there is no more, where a range ends with markers or holes.
             "fetch.wait.max.ms": 20,
-            "queued.max.messages.kbytes": 16_384,
+            # What was fetched past the end of a batch is thrown away.
+            "queued.max.messages.kbytes": 2_048,
         },
     )
     consumer = Consumer(config)
