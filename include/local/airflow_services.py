@@ -123,9 +123,11 @@ def _connections(kafka_port: int, postgres_port: int, credentials: Credentials) 
         "password": credentials.microbatch_role,
         "schema": roles.WAREHOUSE,
     }
+    reader = postgres | {"login": "reader", "password": credentials.reader_role}
     return {
         "AIRFLOW_CONN_KAFKA_DEFAULT": json.dumps(kafka),
         "AIRFLOW_CONN_POSTGRES_DEFAULT": json.dumps(postgres),
+        "AIRFLOW_CONN_POSTGRES_READER": json.dumps(reader),  # for the pages in Airflow's UI
     }
 
 

@@ -19,7 +19,7 @@ def connections() -> Connections:
     Raises:
         SettingMissingError: Airflow has no such connection, or it lacks what is needed.
     """
-    return Connections(kafka=kafka_settings(), postgres=_conninfo(_connection(POSTGRES)), deployment=deployment())
+    return Connections(kafka=kafka_settings(), postgres=postgres_conninfo(POSTGRES), deployment=deployment())
 
 
 def kafka_settings() -> dict[str, str]:
@@ -47,11 +47,16 @@ def _connection(conn_id: str) -> Connection:
         ) from error
 
 
-def _conninfo(connection: Connection) -> str:
-    """A connection string; of the extra it takes what libpq knows, the rest is for Airflow's hooks."""
+def postgres_conninfo(conn_id: str) -> str:
+    """The connection string of one of Airflow's connections; of its extra, what libpq knows, the rest is for hooks.
+
+    Raises:
+        SettingMissingError: there is no such connection.
+    """
     from psycopg.conninfo import make_conninfo  # noqa: PLC0415
     from psycopg.pq import Conninfo  # noqa: PLC0415
 
+    connection = _connection(conn_id)
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
     extra: Mapping[str, Any] = connection.extra_dejson
     return make_conninfo(

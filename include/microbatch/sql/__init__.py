@@ -23,13 +23,18 @@ class Migration(msgspec.Struct, frozen=True):
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
-@cache
 def queries(file: str) -> dict[str, LiteralString]:
-    """The queries of one file by name; each begins with a line `-- name: the_name`.
+    """The queries of one of the engine's files by name."""
+    return queries_of(__name__, file)
+
+
+@cache
+def queries_of(package: str, file: str) -> dict[str, LiteralString]:
+    """The queries of one file of a package by name; each begins with a line `-- name: the_name`.
 
     The texts ship with the package and nothing is ever pasted into them, so they count as literals.
     """
-    text = files(__name__).joinpath(f"{file}.sql").read_text()
+    text = files(package).joinpath(f"{file}.sql").read_text()
     found = {}
     for block in text.split(_NAME)[1:]:
         name, _, query = block.partition("\n")
