@@ -16,6 +16,7 @@ pytest_plugins = [
     "fix_airflow",
     "fix_dags",
     "fix_secured",
+    "fix_ui",
 ]
 
 LONGEST: Final = (

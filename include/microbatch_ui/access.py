@@ -13,6 +13,7 @@ from airflow.api_fastapi.auth.managers.base_auth_manager import BaseAuthManager
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.auth.managers.models.resource_details import ConnectionDetails, DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import get_user
+from airflow.configuration import conf
 from airflow.models.dag import DagModel
 from fastapi import Depends, HTTPException, status
 
@@ -95,4 +96,6 @@ TopicReaderDep = Annotated[Viewer, Depends(reads_topics)]
 
 
 def _details(dag_id: str) -> DagDetails:
-    return DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
+    # Only where there are teams: it is a question to Airflow's database.
+    team = DagModel.get_team_name(dag_id) if conf.getboolean("core", "multi_team") else None
+    return DagDetails(id=dag_id, team_name=team)
