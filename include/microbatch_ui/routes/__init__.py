@@ -4,6 +4,9 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from microbatch_ui.routes import me
+from microbatch_ui.routes import me, plans
 
-ROUTERS: Final[tuple[APIRouter, ...]] = (me.router,)
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    me.router,
+    plans.router,
+)
