@@ -1,5 +1,6 @@
 // The app's answers. Paths are relative to the pages: "api/pipelines".
-import { useCallback, useEffect, useRef, useState } from "./ui.js";
+import { address } from "./address.js";
+import { useCallback, useEffect, useState } from "./ui.js";
 
 // An answer that is not what was asked for. `status` is 0 if there was none; `message` is for people; `detail` is as it came.
 export class ApiError extends Error {
@@ -20,28 +21,13 @@ export function post(path, body, { signal } = {}) {
   return ask(path, { method: "POST", headers, body: JSON.stringify(body), signal });
 }
 
-// A path with its parameters: lists repeat their name, null and undefined are left out.
-export function address(path, params = {}) {
-  const query = new URLSearchParams();
-  for (const [name, value] of Object.entries(params)) {
-    for (const each of [value].flat()) {
-      if (each !== null && each !== undefined) {
-        query.append(name, each);
-      }
-    }
-  }
-  const text = query.toString();
-  return text ? `${path}?${text}` : path;
-}
-
 // What stands there, asked again when path or params change, and every `everyMs` while the page is looked at.
 // Data stays while it is asked for again and when that fails (then there is an error too); another path has no data yet.
 // A path of null asks nothing.
 export function useData(path, params = {}, { everyMs = null } = {}) {
   const asked = path === null ? null : address(path, params);
-  const [state, setState] = useState({ path: null, asked: null, data: null, error: null, at: null });
+  const [state, setState] = useState({ path: null, asked: null, turn: 0, data: null, error: null, at: null });
   const [turn, setTurn] = useState(0);
-  const isBusy = useRef(false);
   useEffect(() => {
     if (asked === null) {
       return undefined;
@@ -53,11 +39,10 @@ export function useData(path, params = {}, { everyMs = null } = {}) {
       if (aborter.signal.aborted) {
         return;
       }
-      isBusy.current = false;
       setState((old) => {
         const data = found.error && old.path === path ? old.data : found.data;
         const at = found.error ? old.at : Date.now();
-        return { path, asked, data, error: found.error, at };
+        return { path, asked, turn, data, error: found.error, at };
       });
       if (everyMs !== null) {
         timer = setTimeout(lookWhenSeen, everyMs);
@@ -70,7 +55,6 @@ export function useData(path, params = {}, { everyMs = null } = {}) {
       }
       document.addEventListener("visibilitychange", look, { once: true, signal: aborter.signal });
     };
-    isBusy.current = true;
     look();
     return () => {
       aborter.abort();
@@ -83,7 +67,7 @@ export function useData(path, params = {}, { everyMs = null } = {}) {
     data: isCurrent ? state.data : null,
     error: isCurrent && state.asked === asked ? state.error : null,
     at: isCurrent ? state.at : null,
-    isLoading: path !== null && (state.asked !== asked || isBusy.current),
+    isLoading: path !== null && (state.asked !== asked || state.turn !== turn),
     reload,
   };
 }

@@ -1,4 +1,5 @@
 // Where we are, and ways to elsewhere. Inside a page the address is its part behind #: `#/sales/number/table?key=ada`.
+import { address } from "./address.js";
 import { airflow, leadAirflow, tellAddress } from "./frame.js";
 import { html, useEffect, useState } from "./ui.js";
 
@@ -25,16 +26,7 @@ export function useRoute() {
 
 // The text of an address: params of null are left out, lists repeat their name.
 export function path(parts, params = {}) {
-  const query = new URLSearchParams();
-  for (const [name, value] of Object.entries(params)) {
-    for (const each of [value].flat()) {
-      if (each !== null && each !== undefined) {
-        query.append(name, each);
-      }
-    }
-  }
-  const text = query.toString();
-  return `#/${parts.map(encodeURIComponent).join("/")}${text ? `?${text}` : ""}`;
+  return address(`#/${parts.map(encodeURIComponent).join("/")}`, params);
 }
 
 // To another address of this page; with `isReplaced` it takes the place of the current one in the history.
