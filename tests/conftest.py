@@ -17,6 +17,7 @@ pytest_plugins = [
     "fix_dags",
     "fix_secured",
     "fix_ui",
+    "fix_browser",
 ]
 
 LONGEST: Final = (

@@ -82,6 +82,7 @@ function options(series, marks, handlers, size) {
   const text = colour("--muted");
   const grid = { stroke: colour("--line-soft"), width: 1 };
   const ticks = { ...grid, size: 4 };
+  let focused = null;
   return {
     ...size,
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
@@ -95,7 +96,8 @@ function options(series, marks, handlers, size) {
     ],
     hooks: {
       setSelect: [(chart) => zoomed(chart, handlers)],
-      ready: [(chart) => chart.over.addEventListener("click", () => clicked(chart, handlers))],
+      ready: [(chart) => chart.over.addEventListener("click", () => clicked(chart, focused, handlers))],
+      setSeries: [(_, place, { focus }) => (focused = focus === false ? null : place)],
       draw: [(chart) => drawMarks(chart, marks)],
     },
   };
@@ -124,11 +126,11 @@ function zoomed(chart, handlers) {
   handlers.current.onZoom?.(from, to);
 }
 
-function clicked(chart, handlers) {
+// The line nearest to the pointer is the focused one.
+function clicked(chart, focused, handlers) {
   const { idx } = chart.cursor;
-  const place = chart.series.findIndex((each, number) => number > 0 && chart.cursor.idxs?.[number] === idx && each._focus);
-  if (idx !== null && idx !== undefined && place > 0 && chart.data[place][idx] !== null) {
-    handlers.current.onPoint?.(place - 1, idx);
+  if (focused > 0 && idx !== null && idx !== undefined && chart.data[focused][idx] !== null) {
+    handlers.current.onPoint?.(focused - 1, idx);
   }
 }
 
