@@ -4,9 +4,10 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from microbatch_ui.routes import me, plans
+from microbatch_ui.routes import me, plans, sql
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     me.router,
     plans.router,
+    sql.router,
 )
