@@ -1,7 +1,7 @@
 """A past for a pipeline: years of minutes in its ledger and its tables, written by SQL.
 
 A batch a minute over all partitions, with its run and its merge; every key in every minute, and each thirtieth minute
-corrected by the next batch.
+corrected by the next batch (never the last one, which has no next).
 """
 
 from collections.abc import Callable
@@ -56,7 +56,7 @@ _FILL: Final = (
     """
     insert into sales_contribution (batch_id, window_start, window_end, seller_id, amount_usd, amount_usd__count, sales)
     select n + late, at, at + interval '1 minute', 'seller ' || k, n %% 1000, 10, 10
-    from generate_series(1, %(minutes)s::int) as n, generate_series(0, (n %% 30 = 0)::int) as late,
+    from generate_series(1, %(minutes)s::int) as n, generate_series(0, (n %% 30 = 15)::int) as late,
         generate_series(1, %(keys)s::int) as k,
         lateral (select %(first)s + make_interval(mins => n - 1) as at) as m
     order by n + late, at, k
@@ -68,8 +68,8 @@ _FILL: Final = (
     )
     select at, at + interval '1 minute', 'seller ' || k, (late + 1) * (n %% 1000), (late + 1) * 10, true, late + 1,
         false, case late when 0 then array[n] else array[n, n + 1] end, n + late, at + make_interval(mins => 1 + late),
-        case when late = 0 and n %% 30 = 0 then at + interval '2 minutes' end
-    from generate_series(1, %(minutes)s::int) as n, generate_series(0, (n %% 30 = 0)::int) as late,
+        case when late = 0 and n %% 30 = 15 then at + interval '2 minutes' end
+    from generate_series(1, %(minutes)s::int) as n, generate_series(0, (n %% 30 = 15)::int) as late,
         generate_series(1, %(keys)s::int) as k,
         lateral (select %(first)s + make_interval(mins => n - 1) as at) as m
     order by n + late, at, k

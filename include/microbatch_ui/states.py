@@ -119,15 +119,16 @@ def parts_of(error: str) -> tuple[str, str | None]:
         error: as the ledger has it, the name of its class first.
     """
     name, _, text = error.partition(": ")
-    reason = (text.strip() or error).splitlines()[0]
     kind = getattr(errors, name, None)
     if not (isinstance(kind, type) and issubclass(kind, errors.MicrobatchError)):
         return error.splitlines()[0], None
+    line = " ".join(text.split())
     for end in (". ", "; "):
-        what, found, remedy = reason.rpartition(end)
-        if found:
-            return what, remedy[0].upper() + remedy[1:]
-    return reason, None
+        reason, found, remedy = line.rpartition(end)
+        # What stands in brackets is another program's.
+        if found and remedy.count("(") == remedy.count(")"):
+            return reason, remedy[0].upper() + remedy[1:]
+    return line, None
 
 
 def _period_s(facts: Facts) -> float:
