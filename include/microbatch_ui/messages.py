@@ -148,8 +148,8 @@ def _message(raw: RawMessage) -> Message:
         timestamp=_time(at_ms) if kind in _TIMES else None,
         timestamp_ms=at_ms,
         timestamp_type=_TIMES.get(kind),
-        key=shown(cast("bytes | None", raw.key())),
-        value=shown(cast("bytes | None", raw.value())),
+        key=shown(raw.key()),
+        value=shown(raw.value()),
         headers=[(name, shown(value)) for name, value in cast("list[tuple[str, bytes | None]]", raw.headers() or [])],
     )
 

@@ -42,6 +42,10 @@ class TopicReader:
         self._connections = connections
         self._deadline_s = monotonic() + KAFKA_TIMEOUT_S
 
+    @property
+    def _is_late(self) -> bool:
+        return monotonic() > self._deadline_s
+
     def first(self, spans: Spans, most: int) -> dict[int, Look]:
         """The first `most` messages of each span, or fewer if they are large."""
         looks = {p: Look(span.start, span.start, []) for p, span in spans.items()}
@@ -65,11 +69,8 @@ class TopicReader:
         """
         looks = {p: Look(span.end, span.end, []) for p, span in spans.items()}
         width = most
-        while steps := {p: _step_back(span, looks[p], width) for p, span in spans.items() if _wants(looks[p], most)}:
-            before = dict(looks)
-            self._step(_not_empty(steps), looks, most)
-            if looks == before:
-                break
+        while (steps := _steps_back(spans, looks, most, width)) and not self._is_late:
+            self._step(steps, looks, most)
             width = min(2 * width, _WIDEST)
         self._check_progress(looks, spans)
         return looks
@@ -94,9 +95,9 @@ class TopicReader:
         are never counted: a span ends with its last offset, with a message past it, or with the partition.
         """
         self._consumer.assign([TopicPartition(self._topic, p, span.start) for p, span in spans.items()])
-        while spans and monotonic() < self._deadline_s:
+        while spans and not self._is_late:
             arrived, positions = self._poll()
-            for partition in [*spans]:
+            for partition in (read := [*spans]):
                 messages = arrived.get(partition, [])
                 end = spans[partition].end
                 position = max(positions.get(partition, 0), _offset(messages[-1]) + 1 if messages else 0)
@@ -105,6 +106,8 @@ class TopicReader:
                     if position >= end:
                         del spans[partition]
                     yield partition, inside, position >= end
+            if done := [TopicPartition(self._topic, partition) for partition in read if partition not in spans]:
+                self._consumer.incremental_unassign(done)
         self._consumer.unassign()
 
     def _poll(self) -> tuple[dict[int, list[RawMessage]], dict[int, int]]:
@@ -164,12 +167,14 @@ def _not_empty(spans: Spans) -> Spans:
     return {partition: span for partition, span in spans.items() if span.size > 0}
 
 
-def _wants(look: Look, most: int) -> bool:
-    return len(look.messages) < most and sum(map(_size, look.messages)) < MOST_BYTES
+def _steps_back(spans: Spans, looks: dict[int, Look], most: int, width: int) -> Spans:
+    """What to read next of those partitions of which there is not enough yet."""
+    wanted = {p: look.start for p, look in looks.items() if not _is_enough(look.messages, most)}
+    return _not_empty({p: OffsetRange(p, max(spans[p].start, end - width), end) for p, end in wanted.items()})
 
 
-def _step_back(span: OffsetRange, look: Look, width: int) -> OffsetRange:
-    return OffsetRange(span.partition, max(span.start, look.start - width), look.start)
+def _is_enough(messages: list[RawMessage], most: int) -> bool:
+    return len(messages) >= most or sum(map(_size, messages)) >= MOST_BYTES
 
 
 def _fitting(messages: list[RawMessage], most: int) -> int:

@@ -4,10 +4,11 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from microbatch_ui.routes import me, plans, sql
+from microbatch_ui.routes import me, plans, sql, topics
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     me.router,
     plans.router,
     sql.router,
+    topics.router,
 )

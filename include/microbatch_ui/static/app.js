@@ -1,7 +1,7 @@
 // Shows the page that the address names: its last part says which, and what stands behind # which part of it.
 import { useData } from "./lib/api.js";
 import { takeAddress } from "./lib/frame.js";
-import { useRoute } from "./lib/links.js";
+import { go, useRoute } from "./lib/links.js";
 import { Empty, Failed, Loaded, Loading } from "./lib/states.js";
 import { followTheme } from "./lib/theme.js";
 import { html, render, useEffect, useErrorBoundary, useRef, useState } from "./lib/ui.js";
@@ -40,18 +40,19 @@ function OfPipeline({ parts, params }) {
 function OfDag({ parts, params }) {
   const dagId = new URLSearchParams(window.location.search).get("dag_id");
   const state = useData(parts.length === 0 ? "api/pipelines" : null);
+  const own = state.data?.find((pipeline) => pipeline.dag_id === dagId);
+  useEffect(() => {
+    if (own && parts.length === 0) {
+      go([own.name], {}, { isReplaced: true });
+    }
+  }, [own, parts.length]);
   if (parts.length > 0) {
     return html`<${OfPipeline} parts=${parts} params=${params} />`;
   }
-  const own = (pipelines) => pipelines.filter((pipeline) => pipeline.dag_id === dagId);
   const none = html`
     <${Empty} title="This DAG runs no pipeline">A pipeline appears here once a run of its DAG has registered it.<//>
   `;
-  return html`
-    <${Loaded} state=${state} isEmpty=${(pipelines) => own(pipelines).length === 0} empty=${none}>
-      ${(pipelines) => html`<${Lazy} file="pipeline" name="PipelinePage" props=${{ name: own(pipelines)[0].name }} />`}
-    <//>
-  `;
+  return html`<${Loaded} state=${state} isEmpty=${() => !own} empty=${none}>${() => html`<${Loading} />`}<//>`;
 }
 
 function Topics() {
