@@ -1,6 +1,6 @@
 """What Airflow itself says of the DAGs that run pipelines."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import msgspec
 from airflow.models.dag import DagModel
@@ -20,7 +20,7 @@ class Dag(msgspec.Struct, frozen=True):
     is_paused: bool
 
 
-def dags(dag_ids: Iterable[str]) -> dict[str, Dag]:
+def dags(dag_ids: Sequence[str]) -> dict[str, Dag]:
     """Those of these ids that Airflow has."""
     wanted = select(DagModel.dag_id, DagModel.description, DagModel.is_paused).where(DagModel.dag_id.in_(dag_ids))
     with create_session() as session:

@@ -108,12 +108,16 @@ def _behind(facts: Facts) -> Verdict | None:
     usual = timedelta(seconds=2 * (_period_s(facts) + _RUN_S))
     if facts.complete_until is not None and facts.now - facts.complete_until > usual:
         reason = f"windows are closed until {_time(facts.complete_until)} only"
-        return Verdict("behind", reason, f"See how the last runs of the DAG {facts.dag_id!r} end, `publish` too")
+        return Verdict(
+            "behind",
+            reason,
+            f"See how the last runs of the DAG {facts.dag_id!r} end: their task `publish` closes windows",
+        )
     return None
 
 
 def parts_of(error: str) -> tuple[str, str | None]:
-    """What has happened, on one line, and the remedy that the text of an error of ours ends with; None: it is another's.
+    """What has happened, on one line, and the remedy that an error of ours ends with; None: it is another's.
 
     Args:
         error: as the ledger has it, the name of its class first.

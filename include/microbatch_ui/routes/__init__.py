@@ -4,11 +4,16 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from microbatch_ui.routes import me, plans, sql, topics
+from microbatch_ui.routes import batches, me, numbers, pipelines, plans, results, sql, topics, troubles
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
+    batches.router,
     me.router,
+    numbers.router,
+    pipelines.router,
     plans.router,
+    results.router,
     sql.router,
     topics.router,
+    troubles.router,
 )
