@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 PICTURES: Final = Path(__file__).parents[1] / "build" / "pictures"
 """What the pages look like, for people."""
 
+PATIENCE_MS: Final = 60_000
 SIZES: Final = {"desk": (1280, 900), "phone": (360, 740)}
 
 
@@ -20,6 +21,7 @@ def browser() -> Iterator[Browser]:
     """The browser, once a file."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     assert found, "there is no Chromium: `apt-get install chromium` (see .ci/run)"
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield opened
@@ -45,7 +47,7 @@ def opened(
     context = browser.new_context(**options)
     context.add_cookies([{"name": "_token", "value": token, "url": url}])
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(PATIENCE_MS)
     complaints: list[str] = []
     page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -1,17 +1,17 @@
 """Queries to start from, made from a pipeline's registered definition: each works as it stands."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from psycopg.sql import Literal
 
-from microbatch.measures import AnyMeasure, Count, Sum
 from microbatch.pipeline import TOPIC_SCHEMA
 from microbatch.postgres import Connection
 from microbatch.settings import deployment
 from microbatch_ui.database import queries, rows
 from microbatch_ui.pipelines import Registered
+from microbatch_ui.window_outputs import WindowOutput, window_outputs
 
 _EXAMPLES: Final = queries("examples")
 _CATALOG: Final = queries("catalog")
@@ -34,47 +34,47 @@ def examples_of(connection: Connection, pipeline: Registered) -> list[Example]:
 
 def _of_outputs(connection: Connection, pipeline: Registered) -> Iterator[tuple[str, str]]:
     kinds = {output["kind"]: output for output in reversed(pipeline.outputs)}
-    if window := kinds.get("tumbling_window"):
+    for window in window_outputs(connection, pipeline)[:1]:
         yield from _of_window(connection, window)
     if (pairs := kinds.get("pairs")) is not None:
         parts = {
-            "table": _name(connection, pairs),
-            "waiting": _name(connection, pairs, "_waiting"),
+            "table": _name(connection, pairs["schema"], pairs["table"]),
+            "waiting": _name(connection, pairs["schema"], f"{pairs['table']}_waiting"),
             **_ledger_parts(connection, pipeline),
         }
         yield f"The newest pairs: {pairs['table']}", _EXAMPLES["newest_pairs"].format(**parts)
         yield "What waits for a partner", _EXAMPLES["waiting"].format(**parts)
     # The rows of a stream that only goes to a topic are not kept.
     if (stream := kinds.get("stream")) is not None and stream["schema"] != TOPIC_SCHEMA:
-        parts = {"table": _name(connection, stream), **_ledger_parts(connection, pipeline)}
+        parts = {"table": _name(connection, stream["schema"], stream["table"]), **_ledger_parts(connection, pipeline)}
         yield f"The newest rows: {stream['table']}", _EXAMPLES["newest_rows"].format(**parts)
 
 
-def _of_window(connection: Connection, output: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    by = _quoted(connection, [name for name, _ in output["by"]])
-    names = list(output["measures"])
+def _of_window(connection: Connection, output: WindowOutput) -> Iterator[tuple[str, str]]:
+    by = _quoted(connection, [name for name, _ in output.by])
+    names = list(output.measures)
     measures = dict(zip(names, _quoted(connection, names), strict=True))
-    added = [measures[name] for name, plain in output["measures"].items() if _is_added(plain)]
+    # The sum over all keys says nothing of means and extremes.
+    added = [measures[name] for name, facts in output.measures.items() if facts["measure"] in ("sum", "count")]
     was, now = (_quoted(connection, [f"{name}_{word}" for name in names]) for word in ("was", "now"))
     both = zip(measures.values(), was, now, strict=True)
     pairs = [f"old.{column} as {old},\n    new.{column} as {new}" for column, old, new in both]
     parts = {
-        "table": _name(connection, output),
-        **{part: _name(connection, output, f"_{part}") for part in ("history", "late", "as_of")},
+        "table": _name(connection, output.schema, output.table),
+        **{part: _name(connection, output.schema, f"{output.table}_{part}") for part in ("history", "late", "as_of")},
         "by_and_measures": ",\n    ".join([*by, *measures.values()]),
         "sums": "".join(f",\n    sum({column}) as {column}" for column in added),
         "new_by": "".join(f"{column},\n    " for column in by),
         "was_and_now": ",\n    ".join(pairs),
         "comma_by": "".join(f", {column}" for column in by),
-        "span": "1 day" if output["size_s"] < _DAY_S else "60 days",
+        "span": "1 day" if output.size_s < _DAY_S else "60 days",
     }
-    table = output["table"]
     titles = {
-        "newest_results": f"The newest results: {table}",
-        "sums_of_windows": f"All keys together, for a chart: {table}",
-        "as_published": f"As it was published an hour ago: {table}",
-        "corrections": f"Corrections since yesterday: {table}",
-        "late_data": f"Late data by window: {table}",
+        "newest_results": f"The newest results: {output.table}",
+        "sums_of_windows": f"All keys together, for a chart: {output.table}",
+        "as_published": f"As it was published an hour ago: {output.table}",
+        "corrections": f"Corrections since yesterday: {output.table}",
+        "late_data": f"Late data by window: {output.table}",
     }
     for example, title in titles.items():
         yield title, _EXAMPLES[example].format(**parts)
@@ -92,15 +92,9 @@ def _ledger_parts(connection: Connection, pipeline: Registered) -> dict[str, str
     return {name: Literal(text).as_string(connection).strip() for name, text in facts.items()}
 
 
-def _is_added(plain: dict[str, Any]) -> bool:
-    """Whether the sum over keys says something: not of means, nor of extremes."""
-    return isinstance(msgspec.convert(plain, AnyMeasure), Sum | Count)
-
-
-def _name(connection: Connection, output: dict[str, Any], suffix: str = "") -> str:
-    """A table of an output or what belongs to it, as people write it; what is in `public` is found without."""
-    schema, table = _quoted(connection, [output["schema"], output["table"] + suffix])
-    return table if schema == "public" else f"{schema}.{table}"
+def _name(connection: Connection, schema: str, table: str) -> str:
+    """A table as people write it: what is in `public` is found without its schema."""
+    return ".".join(_quoted(connection, [table] if schema == "public" else [schema, table]))
 
 
 def _quoted(connection: Connection, names: list[str]) -> list[str]:

@@ -21,15 +21,16 @@ class Facts(msgspec.Struct, frozen=True):
 
     Attributes:
         dag_id: the DAG that runs it.
-        is_paused: whether Airflow has paused that; None: Airflow does not know such a DAG.
+        is_paused: whether Airflow has paused that; None: it has no such DAG, or was not asked.
         now: the database's time.
         period_s: from one scheduled run to the next; None: not known, a minute is taken.
         looked_at: when runs looked last at the source; of partitions that differ, the earliest time. None: never.
         lag: offsets that were there then and are not covered.
         complete_until: windows that end at or before it are closed; None: none is.
+        unsent_since: since when the oldest message waits that Kafka has not got yet; None: it has all.
         last_batch_at: when the last batch was committed.
-        last_failure_at: when a batch failed last.
-        last_error: its error.
+        error: of the newest batch that failed; None: none has, or a retry or a later look at all partitions has made it
+            good.
     """
 
     dag_id: str
@@ -39,9 +40,9 @@ class Facts(msgspec.Struct, frozen=True):
     looked_at: datetime | None
     lag: int | None
     complete_until: datetime | None
+    unsent_since: datetime | None
     last_batch_at: datetime | None
-    last_failure_at: datetime | None
-    last_error: str | None
+    error: str | None
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -55,22 +56,20 @@ class Verdict(msgspec.Struct, frozen=True):
 def judge(facts: Facts) -> Verdict:
     """The first of these that holds.
 
-    - stopped: a batch has failed since a run looked last at all partitions; or the DAG is paused; or nobody has looked
-      for much longer than from one run to the next.
+    - stopped: a batch has failed, and nothing has made it good; or the DAG is paused; or nobody has looked for much
+      longer than from one run to the next.
     - new: no batch was made yet.
-    - behind: the last look saw more than was read then; or windows close later than after two runs.
+    - behind: the last look saw more than was read then; or windows close, or messages reach Kafka, later than after
+      two runs.
     - healthy.
     """
     return _failing(facts) or _idle(facts) or _new(facts) or _behind(facts) or Verdict("healthy")
 
 
 def _failing(facts: Facts) -> Verdict | None:
-    # A look counts with its transaction: one that is younger than a failure says that a later attempt has succeeded.
-    if facts.last_failure_at is None or facts.last_error is None:
+    if facts.error is None:
         return None
-    if facts.looked_at is not None and facts.looked_at >= facts.last_failure_at:
-        return None
-    reason, remedy = parts_of(facts.last_error)
+    reason, remedy = parts_of(facts.error)
     return Verdict("stopped", reason, remedy or f"Read the log of the last failed run of the DAG {facts.dag_id!r}")
 
 
@@ -84,7 +83,8 @@ def _idle(facts: Facts) -> Verdict | None:
         return None
     reason = f"no run has looked at the source since {_time(facts.looked_at)}"
     if facts.is_paused is None:
-        return Verdict("stopped", reason, f"Airflow has no DAG {facts.dag_id!r}: see whether its file can be imported")
+        remedy = f"See whether the DAG {facts.dag_id!r} is paused, whether its file can be imported, and whether"
+        return Verdict("stopped", reason, f"{remedy} Airflow's scheduler works")
     return Verdict("stopped", reason, f"See whether Airflow's scheduler works, and how runs of {facts.dag_id!r} end")
 
 
@@ -106,13 +106,11 @@ def _behind(facts: Facts) -> Verdict | None:
         )
         return Verdict("behind", reason, remedy)
     usual = timedelta(seconds=2 * (_period_s(facts) + _RUN_S))
+    remedy = f"Read the logs of `publish` in the last runs of the DAG {facts.dag_id!r}"
     if facts.complete_until is not None and facts.now - facts.complete_until > usual:
-        reason = f"windows are closed until {_time(facts.complete_until)} only"
-        return Verdict(
-            "behind",
-            reason,
-            f"See how the last runs of the DAG {facts.dag_id!r} end: their task `publish` closes windows",
-        )
+        return Verdict("behind", f"windows are closed until {_time(facts.complete_until)} only", remedy)
+    if facts.unsent_since is not None and facts.now - facts.unsent_since > usual:
+        return Verdict("behind", f"what was published since {_time(facts.unsent_since)} has not reached Kafka", remedy)
     return None
 
 

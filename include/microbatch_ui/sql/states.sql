@@ -9,9 +9,9 @@ select
     extract(epoch from f.behind_by)::float as delay_s,
     f.behind as lag,
     looks.looked_at,
+    waiting.unsent_since,
     f.last_batch_at,
-    f.last_failure_at,
-    f.last_error,
+    failed.error,
     usual.period_s
 from microbatch.pipeline as p
 join microbatch.freshness as f
@@ -25,6 +25,26 @@ cross join lateral (
         g.pipeline_id = p.pipeline_id
         and g.retired_by is null
 ) as looks
+left join lateral (
+    -- A look is written with the batch: one that is younger than a failure says that a later attempt has succeeded.
+    select x.error
+    from microbatch.failure as x
+    where
+        x.pipeline_id = p.pipeline_id
+        and x.failed_at > coalesce(looks.looked_at, '-infinity')
+        and not exists (
+            select
+            from microbatch.run as r
+            where
+                r.pipeline_id = x.pipeline_id
+                and r.dag_id = x.dag_id
+                and r.run_id = x.run_id
+                and r.shard = x.shard
+                and r.completed_at > x.failed_at
+        )
+    order by x.failed_at desc
+    limit 1
+) as failed on true
 cross join lateral (
     -- Of scheduled runs: others have no interval, or are of another kind.
     select percentile_cont(0.5) within group (order by extract(epoch from b.interval_end - b.interval_start)) as period_s
@@ -42,6 +62,21 @@ cross join lateral (
         b.kind = 'catch up'
         and b.interval_end > b.interval_start
 ) as usual
+left join lateral (
+    -- The oldest message that has its place in the order of sending, and is not marked as sent.
+    select coalesce(m.merged_at, b.committed_at, d.decided_at) as unsent_since
+    from microbatch.publisher as u
+    join microbatch.outbox_segment as s
+        on
+            s.pipeline_id = u.pipeline_id
+            and s.number > u.cursor
+    left join microbatch.merge as m on m.merge_id = s.merge_id
+    left join microbatch.batch as b on b.batch_id = s.batch_id
+    left join microbatch.decision as d on d.decision_id = s.decision_id
+    where u.pipeline_id = p.pipeline_id
+    order by s.number
+    limit 1
+) as waiting on true
 where
     p.deployment = %(deployment)s
     and p.name = any(%(names)s);

@@ -2,7 +2,7 @@
 import { address } from "./address.js";
 import { useCallback, useEffect, useState } from "./ui.js";
 
-// An answer that is not what was asked for. `status` is 0 if there was none; `message` is for people; `detail` is as it came.
+// Not what was asked for. `status` is 0 if there was no answer; `message` is for people; `detail` is as it came.
 export class ApiError extends Error {
   constructor(status, message, detail = null) {
     super(message);
@@ -22,8 +22,8 @@ export function post(path, body, { signal } = {}) {
 }
 
 // What stands there, asked again when path or params change, and every `everyMs` while the page is looked at.
-// Data stays while it is asked for again and when that fails (then there is an error too); another path has no data yet.
-// A path of null asks nothing.
+// Data stays while it is asked for again and when that fails (then there is an error too); another path has no data
+// yet. A path of null asks nothing.
 export function useData(path, params = {}, { everyMs = null } = {}) {
   const asked = path === null ? null : address(path, params);
   const [state, setState] = useState({ path: null, asked: null, turn: 0, data: null, error: null, at: null });

@@ -4,14 +4,17 @@ import { number, time } from "./format.js";
 import { useTheme } from "./theme.js";
 import { html, useEffect, useRef } from "./ui.js";
 
-// As many as there are colours `--chart-1`… in style.css. Lines differ by their dashes too.
+// As many as there are colours `--chart-1`… in style.css. Lines differ by their dashes, too.
 const COLOURS = 8;
 const DASHES = [[], [7, 4], [2, 3], [10, 3, 2, 3]];
 const DAY_S = 86400;
+// With more marks than that, their lines would hide the others.
+const MOST_LINES = 12;
 
 // Lines over `times` (seconds since the epoch, ascending). `series`: [{label, values}], a value of null is a gap.
-// `marks`: [{time, label}], drawn as lines from top to bottom. Dragging calls `onZoom(from, to)` (seconds); a click on a point
-// calls `onPoint(number of the series, number of the time)`. `label` says what it is, to those who do not see it.
+// `marks`: [{time, label}], drawn as triangles above, few with a line. Dragging calls `onZoom(from, to)` (seconds); a click on
+// a point calls `onPoint(place of the series, place of the time)`. `label` says what it is, to those who do not see it.
+// A chart is made anew when `times`, `series` or `marks` are other objects: keep them while nothing has changed.
 export function TimeChart({ times, series, marks = [], onZoom, onPoint, height = 280, label = "Chart" }) {
   const box = useRef(null);
   const handlers = useRef({});
@@ -49,7 +52,8 @@ export function Sparkline({ values, label, width = 220, height = 44 }) {
   if (known.length < 2) {
     return html`<div class="sparkline muted" style=${{ height: `${height}px` }}>Not enough to draw yet</div>`;
   }
-  const text = `${label}: from ${number(Math.min(...known))} to ${number(Math.max(...known))}, last ${number(known.at(-1))}`;
+  const [least, most, last] = [Math.min(...known), Math.max(...known), known.at(-1)].map(number);
+  const text = `${label}: from ${least} to ${most}, last ${last}`;
   return html`
     <svg class="sparkline" role="img" aria-label=${text} viewBox="0 0 ${width} ${height}" preserveAspectRatio="none">
       <title>${text}</title>
@@ -98,6 +102,7 @@ function options(series, marks, handlers, size) {
       setSelect: [(chart) => zoomed(chart, handlers)],
       ready: [(chart) => chart.over.addEventListener("click", () => clicked(chart, focused, handlers))],
       setSeries: [(_, place, { focus }) => (focused = focus === false ? null : place)],
+      setCursor: [showNewest],
       draw: [(chart) => drawMarks(chart, marks)],
     },
   };
@@ -114,6 +119,14 @@ function line({ label, values }, place) {
     points: { show: isSparse, size: 6, fill: stroke },
     value: (_, value) => number(value),
   };
+}
+
+// Away from the picture the legend has the newest values.
+function showNewest(chart) {
+  const newest = chart.data[0].length - 1;
+  if ((chart.cursor.idx ?? null) === null && chart.legend.idx !== newest) {
+    chart.setLegend({ idx: newest }, false);
+  }
 }
 
 function zoomed(chart, handlers) {
@@ -147,10 +160,14 @@ function drawMarks(chart, marks) {
     if (left < bbox.left || left > bbox.left + bbox.width) {
       continue;
     }
-    ctx.beginPath();
-    ctx.moveTo(left, bbox.top);
-    ctx.lineTo(left, bbox.top + bbox.height);
-    ctx.stroke();
+    if (marks.length <= MOST_LINES) {
+      ctx.beginPath();
+      ctx.moveTo(left, bbox.top);
+      ctx.lineTo(left, bbox.top + bbox.height);
+      ctx.globalAlpha = 0.5;
+      ctx.stroke();
+      ctx.globalAlpha = 1;
+    }
     ctx.beginPath();
     ctx.moveTo(left - mark, bbox.top);
     ctx.lineTo(left + mark, bbox.top);

@@ -15,8 +15,8 @@ export function clock(iso) {
   return date === null ? NONE : date.toISOString().slice(11, 19);
 }
 
-// "1,234,567.50": every digit that came, also of a decimal that came as text. A float is cut to four significant places
-// behind the point.
+// "1,234,567.50": every digit that came of integers and of decimals, which come as texts. A float is rounded to two
+// places, a small one to three digits.
 export function number(value) {
   if (value === null || value === undefined) {
     return NONE;
@@ -87,6 +87,5 @@ function dateOf(iso) {
 }
 
 function shortened(value) {
-  const digits = Math.max(0, 4 - Math.max(0, Math.floor(Math.log10(Math.abs(value)))));
-  return value.toFixed(digits).replace(/\.?0+$/, "") || "0";
+  return String(Math.abs(value) < 1 ? Number(value.toPrecision(3)) : Number(value.toFixed(2)));
 }

@@ -17,8 +17,8 @@ export function takeAddress() {
   }
 }
 
-// Leads Airflow's page to another address of it. Its router reads the address when the history says that it has changed,
-// and counts its entries in `idx`.
+// Leads Airflow's page to another address of it. Its router reads the address when the history says that it has
+// changed, and counts its entries in `idx`.
 export function leadAirflow(href) {
   const state = { usr: null, key: "microbatch", idx: (airflow.history.state?.idx ?? 0) + 1 };
   airflow.history.pushState(state, "", href);

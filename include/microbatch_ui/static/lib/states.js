@@ -19,16 +19,21 @@ export function Failed({ error, retry }) {
   return html`<div class="failed" role="alert"><p>${error.message}</p>${button}</div>`;
 }
 
-// A state of `useData`: loading, failed, empty (`isEmpty(data)`: shows `empty`), or `children(data)`. Data that could not be
-// asked again stays, with a note of when it is from.
-export function Loaded({ state, isEmpty, empty, children, lines }) {
+// A state of `useData`: loading, failed, empty (`isEmpty(data)`: shows `empty`), or `children(data)`. Data that could
+// not be asked again stays, with a note of when it is from.
+export function Loaded(props) {
+  // An element that stays holds the place between its neighbours, whatever stands in it.
+  return html`<div class="contents">${shown(props)}</div>`;
+}
+
+function shown({ state, isEmpty, empty, children, lines }) {
   const { data, error, at, reload } = state;
   if (data === null) {
     return error ? html`<${Failed} error=${error} retry=${reload} />` : html`<${Loading} lines=${lines} />`;
   }
   const old = error && html`<${Old} error=${error} at=${at} retry=${reload} />`;
   const isNothing = isEmpty ? isEmpty(data) : false;
-  return html`${old}${isNothing ? empty : children(data)}`;
+  return [old, isNothing ? empty : children(data)];
 }
 
 function Old({ error, at, retry }) {
