@@ -22,6 +22,7 @@ pytest_plugins = [
 
 LONGEST: Final = (
     "e2e/test_make_up",
+    "e2e/test_pages",
     "integration/test_step_by_step",
     "integration/test_reprocess",
     "integration/test_recount",

@@ -81,6 +81,7 @@ def as_dag(pipeline: Pipeline, schedule: BaseTimetable) -> DAG:
 def _consume(pipeline: Pipeline) -> XComArg:
     @task(task_id="consume", inlets=[topic_asset(pipeline.source.name)], map_index_template=_SHARD_NAME, **_QUIET)
     def consume_shard(shard: int) -> dict[str, Any]:
+        from microbatch.airflow_traces import trace_consume  # noqa: PLC0415
         from microbatch.consume import consume  # noqa: PLC0415
 
         with task_manners():
@@ -88,6 +89,7 @@ def _consume(pipeline: Pipeline) -> XComArg:
         name_after_partitions(summary)
         log.info(summary.describe())
         emit(of_consume(summary), pipeline)
+        trace_consume(pipeline.name, summary)
         return {
             "batches": len(summary.batches),
             "messages": summary.messages,
@@ -102,12 +104,14 @@ def _publish(pipeline: Pipeline) -> XComArg:
     # all_done: a shard that failed does not keep the others' results back.
     @task(task_id="publish", trigger_rule="all_done", outlets=published_assets(pipeline), **_QUIET)
     def publish_results() -> dict[str, Any]:
+        from microbatch.airflow_traces import trace_publish  # noqa: PLC0415
         from microbatch.publish import publish  # noqa: PLC0415
 
         with task_manners():
             summary = publish(pipeline, current_run(), connections())
             log.info(summary.describe())
             emit(of_publish(summary, Clock().now()), pipeline)
+            trace_publish(pipeline.name, summary)
             if failed := failed_shards():
                 raise ShardsFailedError(failed=", ".join(failed))
             announce(pipeline, summary, connections())

@@ -25,6 +25,7 @@ from microbatch.runs import BatchSummary, Run
 from microbatch.scratch import Scratch
 from microbatch.settings import Connections
 from microbatch.sql import queries
+from microbatch.steps import Stopwatch
 from microbatch.storing import BatchStore
 
 log: Final = logging.getLogger("microbatch")
@@ -78,13 +79,16 @@ class Task(msgspec.Struct, frozen=True):
 class Attempt(msgspec.Struct):
     """How far a batch has come: what its failure will say."""
 
+    watch: Stopwatch
     ranges: list[OffsetRange] = []
     store: BatchStore | None = None
 
-    def summary(self, batch_id: int, windows: int, seconds: float) -> BatchSummary:
-        """What it became, once it is committed."""
+    def summary(self, batch_id: int, windows: int) -> BatchSummary:
+        """What it became, now that it is committed."""
         assert self.store is not None  # noqa: S101 - a batch that is committed has stored something
-        return BatchSummary(batch_id, self.ranges, self.store.messages, self.store.rejected, windows, seconds)
+        self.watch.lap("store")
+        counts = (self.store.messages, self.store.rejected, windows)
+        return BatchSummary(batch_id, self.ranges, *counts, self.watch.seconds, self.watch.steps)
 
 
 def covering(task: Task, ranges: Iterable[OffsetRange]) -> list[tuple[int, int]]:

@@ -145,8 +145,15 @@ def gaps(pipeline: OnePipeline = None) -> None:
 
 
 @app.command()
-def freshness(pipeline: OnePipeline = None) -> None:
+def freshness(
+    pipeline: OnePipeline = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only what is behind or stopped, a line each; exit status 1 if anything is.")
+    ] = False,
+) -> None:
     """Show from when and up to when pipelines are complete, and their last errors."""
+    if check:
+        raise typer.Exit(_module("cli_watch").check(find_stack(), pipeline))
     _module("cli_watch").freshness(find_stack(), pipeline)
 
 

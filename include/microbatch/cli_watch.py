@@ -16,12 +16,14 @@ from microbatch.cli_data import ask, kafka_at
 from microbatch.clock import Clock
 from microbatch.kafka import Broker
 from microbatch.settings import deployment
+from microbatch.states import Verdict
 from microbatch.watching import Batch, Freshness, Gap, Lag, Newest, Questions, Registered
 
 REFRESH_S: Final = 2.0
 NEWEST_ROWS: Final = 8
 LAST_BATCHES: Final = 4
 NONE: Final = "-"
+ALARMING: Final = ("behind", "stopped")
 
 
 def lag(at: dict[str, str], name: str | None) -> None:
@@ -51,6 +53,23 @@ def freshness(at: dict[str, str], name: str | None) -> None:
             found = questions.freshness(pipelines)
             now = Clock().now()
             _print(_freshness_table(found, now), *(line for each in found for line in _errors(each, now)))
+
+
+def check(at: dict[str, str], name: str | None) -> int:
+    """Print a line for each pipeline that is behind or has stopped; returns the exit status: 1 if there is one.
+
+    For cron and the like: it asks the ledger alone, so it tells also while no run is, or no Airflow.
+    """
+    with ask(at) as connection:
+        questions = Questions(connection, deployment())
+        verdicts = questions.verdicts(_registered(questions, name))
+    lines = [_alarm(pipeline, verdict) for pipeline, verdict in verdicts.items() if verdict.state in ALARMING]
+    print(*lines, sep="\n", end="\n" if lines else "")
+    return 1 if lines else 0
+
+
+def _alarm(pipeline: str, verdict: Verdict) -> str:
+    return f"{pipeline}: {verdict.state}: {verdict.reason}. {verdict.remedy}"
 
 
 def watch(at: dict[str, str], name: str, *, once: bool) -> None:

@@ -26,6 +26,7 @@ from microbatch.runs import BatchSummary, ConsumeSummary, Coverage, Run
 from microbatch.scratch import Scratch
 from microbatch.settings import Connections
 from microbatch.sql import queries
+from microbatch.steps import Stopwatch
 from microbatch.storing import open_batch
 
 log: Final = logging.getLogger("microbatch")
@@ -223,8 +224,7 @@ def _read(task: Task, look: Look, deadline_s: float | None) -> Progress:
 
 def _batch(task: Task, look: Look) -> tuple[BatchSummary | None, list[OffsetRange]]:
     """One batch, whole, or nothing of it; None if there is nothing to read. And what is left to read."""
-    started_s = task.clock.monotonic_s()
-    attempt = Attempt()
+    attempt = Attempt(Stopwatch(task.clock))
     batch_id, windows = 0, 0
     try:
         with task.connection.transaction():
@@ -242,15 +242,17 @@ def _batch(task: Task, look: Look) -> tuple[BatchSummary | None, list[OffsetRang
     crash_point("consume.after_commit")
     if not attempt.ranges:
         return None, left
-    return attempt.summary(batch_id, windows, task.clock.monotonic_s() - started_s), left
+    return attempt.summary(batch_id, windows), left
 
 
 def _claim_and_store(task: Task, attempt: Attempt) -> tuple[int, int]:
     """The batch and the number of its windows."""
     claimed = claim(task.connection, task.pipeline, task.registration, task.shard, task.run, attempt.ranges)
+    attempt.watch.lap("claim")
     with open_batch(task.connection, task.pipeline, task.registration, claimed, task.scratch) as store:
         attempt.store = store
         fill(task, claimed, store, lambda ends: refuse_lost(task.pipeline, claimed.ranges, ends))
+        attempt.watch.lap("read")
         return claimed.batch_id, store.finish()
 
 

@@ -3,6 +3,7 @@
 import logging
 from typing import Final
 
+from microbatch.clock import Clock
 from microbatch.crash import crash_point
 from microbatch.errors import MessagesRefusedError
 from microbatch.merging import Merge, Merged
@@ -13,6 +14,7 @@ from microbatch.runs import PublishSummary, Run
 from microbatch.sending import Outlet, Sender
 from microbatch.settings import Connections
 from microbatch.sql import queries
+from microbatch.steps import Stopwatch
 
 log: Final = logging.getLogger("microbatch")
 _LEDGER: Final = queries("ledger")
@@ -25,14 +27,18 @@ def publish(pipeline: Pipeline, run: Run, connections: Connections) -> PublishSu
     Raises:
         MicrobatchError: terminal or transient; what is not sent stays in the outbox for the next run.
     """
+    watch = Stopwatch(Clock())
     with connect(connections.postgres, f"{pipeline.name} publish") as connection:
         registration = register(pipeline, connections, connection)
         _lock(connection, registration)
+        watch.lap("lock")
         merged = Merge(connection, pipeline, registration, run).merge()
+        watch.lap("merge")
         crash_point("publish.after_merge")
         _log(pipeline, merged)
         sender = Sender(connection, Outlet.of(pipeline, registration), connections)
         sender.send()
+        watch.lap("send")
         left = {"pipeline_id": registration.pipeline_id, "dag_id": run.dag_id, "run_id": run.run_id}
         waiting, untold, stored = one_row(connection, _OUTBOX["left"], left)
     if sender.refused:
@@ -49,6 +55,7 @@ def publish(pipeline: Pipeline, run: Run, connections: Connections) -> PublishSu
         stored=stored,
         untold=untold,
         waiting=waiting,
+        steps=watch.steps,
     )
 
 

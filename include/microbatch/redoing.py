@@ -21,6 +21,7 @@ from microbatch.postgres import acquire, one_row
 from microbatch.ranges import OffsetRange
 from microbatch.runs import BatchSummary, ConsumeSummary
 from microbatch.sql import queries
+from microbatch.steps import Stopwatch
 from microbatch.storing import BatchStore, open_batch
 
 log: Final = logging.getLogger("microbatch")
@@ -111,8 +112,7 @@ def redo_batch(
     Raises:
         BatchDeletedError, BatchRetiredError, BatchShrunkError: its input is not there any more; it is as it was.
     """
-    started_s = task.clock.monotonic_s()
-    attempt = Attempt()
+    attempt = Attempt(Stopwatch(task.clock))
     try:
         with task.connection.transaction():
             _lock(task, batch_id)
@@ -120,6 +120,7 @@ def redo_batch(
             if is_left(done):
                 return None
             attempt.ranges = done.claim.ranges
+            attempt.watch.lap("claim")
             windows = _replace(task, done, attempt)
             task.connection.execute(
                 _LEDGER["mark_redone"],
@@ -129,7 +130,7 @@ def redo_batch(
     except Exception as error:
         record_failure(task, attempt, error)
         raise
-    return attempt.summary(batch_id, windows, task.clock.monotonic_s() - started_s)
+    return attempt.summary(batch_id, windows)
 
 
 def _lock(task: Task, batch_id: int) -> None:
@@ -172,6 +173,7 @@ def _replace(task: Task, done: Done, attempt: Attempt) -> int:
     with open_batch(task.connection, task.pipeline, task.registration, claim, task.scratch, redo=True) as store:
         attempt.store = store
         fill(task, claim, store, refuse_deleted)
+        attempt.watch.lap("read")
         _refuse_shrunk(task, done, store)
         return store.finish()
 

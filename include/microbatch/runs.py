@@ -6,6 +6,7 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from microbatch.ranges import OffsetRange
+from microbatch.steps import Step
 
 Mode = Literal["catch up", "interval", "reprocess"]
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
@@ -36,7 +37,17 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class BatchSummary(msgspec.Struct, frozen=True):
-    """One batch, as the ledger has it after its commit."""
+    """One batch, as the ledger has it after its commit.
+
+    Attributes:
+        batch_id: its number.
+        ranges: what it has read.
+        messages: how many there were.
+        rejected: how many of them it has rejected.
+        windows: how many it has contributed to.
+        seconds: from its locks to its commit.
+        steps: what these were spent on: claim (with waiting for locks), read (and compute), store.
+    """
 
     batch_id: int
     ranges: list[OffsetRange]
@@ -44,6 +55,7 @@ class BatchSummary(msgspec.Struct, frozen=True):
     rejected: int
     windows: int
     seconds: float
+    steps: list[Step] = []
 
 
 class Coverage(msgspec.Struct, frozen=True):
@@ -152,6 +164,7 @@ class PublishSummary(msgspec.Struct, frozen=True):
         stored: messages in the batches that the run has read or redone.
         untold: final days of which Airflow has still to be told.
         waiting: segments that wait for a gap below them to be filled.
+        steps: lock (waiting for another publish, and registering), merge, send.
     """
 
     closed_until: datetime | None
@@ -160,6 +173,7 @@ class PublishSummary(msgspec.Struct, frozen=True):
     stored: int
     untold: int
     waiting: int
+    steps: list[Step] = []
 
     @property
     def revisions(self) -> int:

@@ -9,11 +9,12 @@ from typing import Any, Final
 import msgspec
 import psycopg
 from psycopg import sql
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 
 from microbatch.errors import NotRegisteredError
 from microbatch.kafka import Broker, Ends
 from microbatch.sql import queries
+from microbatch.states import Facts, Verdict, judge
 
 _WATCHING: Final = queries("watching")
 # Columns of a result table that say nothing new beside the others.
@@ -189,6 +190,14 @@ class Questions:
     def freshness(self, pipelines: list[Registered]) -> list[Freshness]:
         """A value for each pipeline."""
         return self._rows(Freshness, _WATCHING["freshness"], pipelines=_names(pipelines))
+
+    def verdicts(self, pipelines: list[Registered]) -> dict[str, Verdict]:
+        """How each pipeline fares, by its name, as far as the ledger knows: not whether its DAG is paused."""
+        with self._connection.cursor(row_factory=dict_row) as cursor:
+            found = cursor.execute(
+                _WATCHING["standing"], {"deployment": self._deployment, "names": _names(pipelines)}
+            ).fetchall()
+        return {row["name"]: judge(msgspec.convert({**row, "is_paused": None}, Facts)) for row in found}
 
     def last_batches(self, pipeline: Registered, limit: int) -> list[Batch]:
         """The last batches, newest first."""

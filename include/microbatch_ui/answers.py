@@ -1,5 +1,6 @@
 """Answers as JSON that a browser reads without loss."""
 
+from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
@@ -16,20 +17,23 @@ class Answer(Response):
 
     def render(self, content: Any) -> bytes:
         """The body."""
-        return msgspec.json.encode(exact(msgspec.to_builtins(content, builtin_types=(bytes,), enc_hook=str)))
+        return msgspec.json.encode(exact(msgspec.to_builtins(content, builtin_types=(bytes, Decimal), enc_hook=str)))
 
 
 def exact(value: Any) -> Any:
-    """The value, with integers as texts that JavaScript's numbers do not have; bytes as texts, for people."""
+    """The value; integers that JavaScript does not have and decimals as texts of all digits, bytes as texts."""
+    found = value
     match value:
         case bool():
-            return value
+            pass
         case int() if abs(value) > _EXACT:
-            return str(value)
+            found = str(value)
+        case Decimal():
+            found = format(value, "f")
         case bytes():
-            return value.decode(errors="backslashreplace")
+            found = value.decode(errors="backslashreplace")
         case list():
-            return [exact(item) for item in value]
+            found = [exact(item) for item in value]
         case dict():
-            return {name: exact(item) for name, item in value.items()}
-    return value
+            found = {name: exact(item) for name, item in value.items()}
+    return found

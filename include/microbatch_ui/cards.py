@@ -8,15 +8,17 @@ import msgspec
 
 from microbatch.postgres import Connection
 from microbatch.settings import deployment
+from microbatch.sql import queries as engine_queries
+from microbatch.states import Facts, State, judge
 from microbatch_ui.access import Viewer
 from microbatch_ui.dags import Dag, dags
 from microbatch_ui.database import queries, rows
 from microbatch_ui.flow import size_of
 from microbatch_ui.pipelines import Registered
-from microbatch_ui.states import Facts, State, judge
 from microbatch_ui.window_outputs import WindowOutput, window_outputs
 from microbatch_ui.windows import Span, newest_closed, windows_in
 
+_WATCHING: Final = engine_queries("watching")
 _STATES: Final = queries("states")
 _RESULTS: Final = queries("results")
 _POINTS: Final = 60
@@ -40,7 +42,7 @@ class Card(msgspec.Struct, frozen=True):
         description: of that; None: it has none.
         is_paused: whether Airflow has paused the DAG; None: Airflow has no such DAG.
         source_topic: what it reads.
-        state: see `microbatch_ui.states`.
+        state: see `microbatch.states`.
         reason: why; None: it is healthy.
         remedy: what a person can do.
         lag: offsets that the last look saw and that are not covered; None: no run has looked.
@@ -74,7 +76,7 @@ class Card(msgspec.Struct, frozen=True):
 def cards(connection: Connection, viewer: Viewer, pipelines: Sequence[Registered]) -> list[Card]:
     """A card for each of these pipelines, in their order."""
     facts = {"deployment": deployment(), "names": [pipeline.name for pipeline in pipelines]}
-    standing = {row["name"]: row for row in rows(connection, _STATES["standing"], facts)}
+    standing = {row["name"]: row for row in rows(connection, _WATCHING["standing"], facts)}
     known = dags([pipeline.dag_id for pipeline in pipelines])
     return [
         _card(connection, viewer, pipeline, standing[pipeline.name], known.get(pipeline.dag_id))

@@ -1,16 +1,17 @@
 """The page of a number has what the ledger has: revisions, batches, ranges, and whether the parts sum up."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Annotated, Any
 
 import psycopg
 import pytest
 
-from fix_late import begin_late
+from fix_late import LATE, begin_late
 from fix_others import delete_messages
-from fix_pipeline import T0, World, sale
+from fix_pipeline import T0, World, new_database, new_world, sale
+from fix_stack import Stack
 from fix_ui import OpenUi, Person
 from microbatch import Count, EpochSeconds, Event, Max, Mean, Min, Scale, Sum, TumblingWindow
 from microbatch.consume import consume
@@ -18,6 +19,7 @@ from microbatch.measures import AnyMeasure
 from modes import reprocess, work
 from outside import sink
 
+pytestmark = pytest.mark.usefixtures("airflow_database")
 ADA = "/microbatch/api/pipelines/sales/numbers/aggregated_sales"
 TEN: dict[str, Any] = {"window": "2026-11-21T10:00:59.9Z", "key": "ada"}
 OF_ADA = "seller_id = 'ada' and window_start = '2026-11-21 10:00Z'"
@@ -33,10 +35,19 @@ class Priced(Event):
     at: EpochSeconds
 
 
+@pytest.fixture(scope="module")
+def corrected(stack: Stack) -> Iterator[World]:
+    """Ten o'clock's minute was final, and then corrected by two of three batches; nobody changes it."""
+    with new_database(stack) as dsn:
+        world = begin_late(new_world(stack, dsn, **LATE))
+        world.run(1, "later")
+        yield world
+
+
 @pytest.fixture
-def late(make_world: MakeWorld) -> World:
-    """Ten o'clock's minute was final, and then corrected by two of three batches."""
-    world = begin_late(make_world(partitions=3, max_records=5))
+def mine(make_world: MakeWorld) -> World:
+    """The same, for a test that changes it."""
+    world = begin_late(make_world(**LATE))
     world.run(1, "later")
     return world
 
@@ -48,12 +59,12 @@ def number(world: World, open_ui: OpenUi, **params: Any) -> dict[str, Any]:
     return found
 
 
-def test_revisions_are_those_of_the_history(late: World, open_ui: OpenUi) -> None:
-    found = number(late, open_ui)
+def test_revisions_are_those_of_the_history(corrected: World, open_ui: OpenUi) -> None:
+    found = number(corrected, open_ui)
 
     assert (found["table"], found["key"]) == ("aggregated_sales", {"seller_id": "ada"})
     assert found["window"] == ["2026-11-21T10:00:00Z", "2026-11-21T10:01:00Z"]
-    first, second = late.rows(f"select batches from aggregated_sales_history where {OF_ADA} order by revision")
+    first, second = corrected.rows(f"select batches from aggregated_sales_history where {OF_ADA} order by revision")
     told = [
         (each["revision"], each["numbers"], each["is_correction"], each["new_batches"], each["run_id"])
         for each in found["revisions"]
@@ -65,8 +76,8 @@ def test_revisions_are_those_of_the_history(late: World, open_ui: OpenUi) -> Non
     assert [each["valid_to"] for each in found["revisions"]] == [found["revisions"][1]["valid_from"], None]
 
 
-def test_batches_have_their_ranges_and_what_they_contribute(late: World, open_ui: OpenUi) -> None:
-    found = number(late, open_ui)
+def test_batches_have_their_ranges_and_what_they_contribute(corrected: World, open_ui: OpenUi) -> None:
+    found = number(corrected, open_ui)
 
     told = [
         (batch["batch_id"], each["partition"], each["start"], each["end"])
@@ -74,12 +85,14 @@ def test_batches_have_their_ranges_and_what_they_contribute(late: World, open_ui
         for each in batch["ranges"]
     ]
     ids = [batch["batch_id"] for batch in found["batches"]]
-    assert told == late.rows(
+    assert told == corrected.rows(
         "select batch_id, partition, lower(offsets), upper(offsets) from microbatch.offset_range"
         " where batch_id = any(%s) order by 1, 2, 3",
         ids,
     )
-    assert [(batch["batch_id"], int(batch["contribution"]["amount_usd"])) for batch in found["batches"]] == late.rows(
+    assert [
+        (batch["batch_id"], int(batch["contribution"]["amount_usd"])) for batch in found["batches"]
+    ] == corrected.rows(
         f"select batch_id, amount_usd::int from aggregated_sales_contribution where {OF_ADA} order by 1"
     )
     assert [batch["revisions"] for batch in found["batches"]] == [[1, 2], [2], [2]]
@@ -125,13 +138,13 @@ def test_every_measure_is_summed_up_as_a_merge_does(make_world: MakeWorld, open_
     }
 
 
-def test_what_was_read_and_is_not_merged_yet_is_named(late: World, open_ui: OpenUi) -> None:
-    late.send(sale("ada", 100))
-    consume(late.pipeline, 0, late.run_of(1, "half"), late.connections)
+def test_what_was_read_and_is_not_merged_yet_is_named(mine: World, open_ui: OpenUi) -> None:
+    mine.send(sale("ada", 100))
+    consume(mine.pipeline, 0, mine.run_of(1, "half"), mine.connections)
 
-    found = number(late, open_ui)
+    found = number(mine, open_ui)
 
-    ((newest,),) = late.rows("select max(batch_id) from microbatch.batch")
+    ((newest,),) = mine.rows("select max(batch_id) from microbatch.batch")
     assert found["check"] == {
         "agrees": False,
         "totals": {"amount_usd": "137", "sales": 5},
@@ -152,11 +165,11 @@ def test_a_batch_that_was_redone_is_named(world: World, open_ui: OpenUi) -> None
     assert found["batches"][0]["redo_run_id"] == "again"
 
 
-def test_parts_that_do_not_sum_up_are_seen(late: World, open_ui: OpenUi) -> None:
-    with psycopg.connect(late.connections.postgres) as owner:
+def test_parts_that_do_not_sum_up_are_seen(mine: World, open_ui: OpenUi) -> None:
+    with psycopg.connect(mine.connections.postgres) as owner:
         owner.execute(f"update aggregated_sales_contribution set amount_usd = 8 where {OF_ADA} and batch_id = 1")
 
-    check = number(late, open_ui)["check"]
+    check = number(mine, open_ui)["check"]
 
     assert (check["agrees"], check["waiting"], check["redone"]) == (False, [], [])
     assert check["totals"]["amount_usd"] == "38"
@@ -172,13 +185,13 @@ def test_a_window_that_is_not_published_yet_shows_what_will_be_summed(world: Wor
     assert found["batches"][0]["contribution"] == {"amount_usd": "3", "amount_usd__count": 1, "sales": 1}
 
 
-def test_what_retention_has_deleted_is_said(late: World, open_ui: OpenUi) -> None:
-    delete_messages(late, 0, below=2)
+def test_what_retention_has_deleted_is_said(mine: World, open_ui: OpenUi) -> None:
+    delete_messages(mine, 0, below=2)
 
-    answer = open_ui(late.connections).get(f"{ADA}/messages", params=TEN).json()
+    answer = open_ui(mine.connections).get(f"{ADA}/messages", params=TEN).json()
 
-    assert answer["topic"] == late.pipeline.source.name
-    ranges = late.rows(
+    assert answer["topic"] == mine.pipeline.source.name
+    ranges = mine.rows(
         "select batch_id, partition, lower(offsets), upper(offsets) from microbatch.offset_range"
         f" where batch_id in (select batch_id from aggregated_sales_contribution where {OF_ADA}) order by 1, 2, 3"
     )
@@ -188,8 +201,8 @@ def test_what_retention_has_deleted_is_said(late: World, open_ui: OpenUi) -> Non
     assert (1, 0, 0, 2) in ranges
 
 
-def test_messages_need_the_right_to_topics_and_the_number_does_not(late: World, open_ui: OpenUi) -> None:
-    client = open_ui(late.connections, Person("eve", reads_data=False))
+def test_messages_need_the_right_to_topics_and_the_number_does_not(corrected: World, open_ui: OpenUi) -> None:
+    client = open_ui(corrected.connections, Person("eve", reads_data=False))
 
     assert client.get(ADA, params=TEN).status_code == 200
     assert client.get(f"{ADA}/messages", params=TEN).status_code == 403
@@ -213,16 +226,16 @@ def test_messages_need_the_right_to_topics_and_the_number_does_not(late: World, 
     ],
 )
 def test_what_is_not_there_is_answered_with_what_is(
-    late: World, open_ui: OpenUi, path: str, params: dict[str, Any], status: int, told: str
+    corrected: World, open_ui: OpenUi, path: str, params: dict[str, Any], status: int, told: str
 ) -> None:
-    answer = open_ui(late.connections).get(f"/microbatch/api/pipelines/{path}", params={**TEN, **params})
+    answer = open_ui(corrected.connections).get(f"/microbatch/api/pipelines/{path}", params={**TEN, **params})
 
     assert answer.status_code == status
     assert told in str(answer.json()["detail"])
 
 
-def test_numbers_of_a_pipeline_that_a_person_may_not_see_are_not_there(late: World, open_ui: OpenUi) -> None:
-    client = open_ui(late.connections, Person(dags=frozenset({"others"})))
+def test_numbers_of_a_pipeline_that_a_person_may_not_see_are_not_there(corrected: World, open_ui: OpenUi) -> None:
+    client = open_ui(corrected.connections, Person(dags=frozenset({"others"})))
 
     assert client.get(ADA, params=TEN).status_code == 404
     assert client.get(f"{ADA}/messages", params=TEN).status_code == 404

@@ -9,11 +9,13 @@ import psycopg
 import pytest
 
 from dag_files import declared
+from fix_child import wait_for
 from fix_pipeline import T0, Message, World, new_database, new_world, sale, with_topics_of_its_own
 from fix_stack import Stack
 from fix_ui import OpenUi, Person
 from microbatch.topics import create_topics
 
+pytestmark = pytest.mark.usefixtures("airflow_database")
 Row = list[str | None]
 RUN: Final = "/microbatch/api/sql/run"
 MESSAGES: Final[dict[str, dict[str, Any]]] = {
@@ -238,11 +240,17 @@ def test_nothing_of_a_session_stays(sales: World, open_ui: OpenUi) -> None:
     query = "select pg_try_advisory_lock(7), set_config('search_path', 'microbatch', false), pg_backend_pid()"
     ((_, _, backend),) = rows(sales, open_ui, query)
 
-    # It has gone before the answer came: its socket is closed, and then the server takes a moment.
-    while sales.rows("select 1 from pg_stat_activity where pid = %s", int(backend or 0)):
-        pass
+    # Its socket is closed before the answer comes; the server takes a moment to see that.
+    wait_for("the session has ended", lambda: not sales.rows(f"select 1 from pg_stat_activity where pid = {backend}"))
     assert sales.rows("select count(*) from pg_locks where locktype = 'advisory' and objid = 7") == [(0,)]
     assert rows(sales, open_ui, "select current_setting('search_path'), current_user") == [["public", "reader"]]
+
+
+def test_a_session_that_is_ended_is_an_answer_too(sales: World, open_ui: OpenUi) -> None:
+    answer = ask(sales, open_ui, "select pg_terminate_backend(pg_backend_pid())")
+
+    assert answer.status_code == 503
+    assert "terminating connection" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("body", [{}, {"query": ""}, {"query": "select 1\0"}, {"query": "x" * 100_001}])

@@ -1,7 +1,6 @@
 """The topics page: which topics a person sees, and messages as a plain consumer of the test's own has them."""
 
 import json
-from collections.abc import Callable
 from threading import Thread
 from typing import Any
 
@@ -15,7 +14,8 @@ from fix_pipeline import T0, Message, World, sale
 from fix_ui import OpenUi, Person
 from outside import open_transaction, wait_for_end
 
-MakeWorld = Callable[..., World]
+pytestmark = pytest.mark.usefixtures("airflow_database")
+
 TOPICS = "/microbatch/api/topics"
 
 

@@ -208,5 +208,5 @@ def test_metrics_go_to_airflows_own_with_the_pipeline_as_tag(monkeypatch: pytest
         ("incr", "microbatch.rejected", 2, "parcels"),
         ("incr", "microbatch.batches", 1, "parcels"),
         ("gauge", "microbatch.lag_messages", 7, "parcels"),
-        ("timing", "microbatch.batch_seconds", timedelta(seconds=0.5), "parcels"),
+        ("timing", "microbatch.batch_ms", timedelta(seconds=0.5), "parcels"),
     ]

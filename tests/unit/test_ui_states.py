@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from microbatch.errors import KafkaUnreachableError, OffsetsLostError, TooManyRejectedError
-from microbatch_ui.states import Facts, judge, parts_of
+from microbatch.states import Facts, judge, parts_of
 
 NOW = datetime(2026, 11, 22, 6, 41, tzinfo=UTC)
 HEALTHY = Facts(

@@ -4,11 +4,12 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from microbatch_ui.routes import batches, me, numbers, pipelines, plans, results, sql, topics, troubles
+from microbatch_ui.routes import batches, me, metrics, numbers, pipelines, plans, results, sql, topics, troubles
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     batches.router,
     me.router,
+    metrics.router,
     numbers.router,
     pipelines.router,
     plans.router,

@@ -22,8 +22,8 @@ export function post(path, body, { signal } = {}) {
 }
 
 // What stands there, asked again when path or params change, and every `everyMs` while the page is looked at.
-// Data stays while it is asked for again and when that fails (then there is an error too); another path has no data
-// yet. A path of null asks nothing.
+// Data stays while it or that of other params is asked for, and when asking again fails (then there is an error too);
+// another path has no data yet. A path of null asks nothing.
 export function useData(path, params = {}, { everyMs = null } = {}) {
   const asked = path === null ? null : address(path, params);
   const [state, setState] = useState({ path: null, asked: null, turn: 0, data: null, error: null, at: null });
@@ -40,9 +40,9 @@ export function useData(path, params = {}, { everyMs = null } = {}) {
         return;
       }
       setState((old) => {
-        const data = found.error && old.path === path ? old.data : found.data;
-        const at = found.error ? old.at : Date.now();
-        return { path, asked, turn, data, error: found.error, at };
+        const isOld = found.error !== null && old.asked === asked;
+        const { data, at } = isOld ? old : { data: found.data, at: Date.now() };
+        return { path, asked, turn, data, at, error: found.error };
       });
       if (everyMs !== null) {
         timer = setTimeout(lookWhenSeen, everyMs);

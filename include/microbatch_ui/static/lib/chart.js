@@ -8,12 +8,13 @@ import { html, useEffect, useRef } from "./ui.js";
 const COLOURS = 8;
 const DASHES = [[], [7, 4], [2, 3], [10, 3, 2, 3]];
 const DAY_S = 86400;
+const HALF_HOUR_S = 1800;
 // With more marks than that, their lines would hide the others.
 const MOST_LINES = 12;
 
 // Lines over `times` (seconds since the epoch, ascending). `series`: [{label, values}], a value of null is a gap.
-// `marks`: [{time, label}], drawn as triangles above, few with a line. Dragging calls `onZoom(from, to)` (seconds); a click on
-// a point calls `onPoint(place of the series, place of the time)`. `label` says what it is, to those who do not see it.
+// `marks`: [{time, label}], drawn as triangles above, few with a line. Dragging calls `onZoom(from, to)` (seconds); a
+// click on a point calls `onPoint(place of the series, place of the time)`. `label` says in words what it is.
 // A chart is made anew when `times`, `series` or `marks` are other objects: keep them while nothing has changed.
 export function TimeChart({ times, series, marks = [], onZoom, onPoint, height = 280, label = "Chart" }) {
   const box = useRef(null);
@@ -93,6 +94,7 @@ function options(series, marks, handlers, size) {
     cursor: { drag: { x: true, y: false, setScale: false }, focus: { prox: 24 }, points: { size: 8 } },
     focus: { alpha: 0.35 },
     legend: { live: true },
+    scales: { x: { range: (chart, from, to) => (chart.data[0].length === 1 ? around(from) : [from, to]) } },
     series: [{ label: "Time", value: (_, at) => (at === null ? "–" : time(at * 1000)) }, ...series.map(line)],
     axes: [
       { stroke: text, grid, ticks, values: timeTexts, space: 70 },
@@ -127,6 +129,11 @@ function showNewest(chart) {
   if ((chart.cursor.idx ?? null) === null && chart.legend.idx !== newest) {
     chart.setLegend({ idx: newest }, false);
   }
+}
+
+// uPlot would show years beside a time that is the only one.
+function around(at) {
+  return [at - HALF_HOUR_S, at + HALF_HOUR_S];
 }
 
 function zoomed(chart, handlers) {

@@ -49,21 +49,6 @@ export function duration(seconds) {
   return sign + texts.join(" ");
 }
 
-// "3 min ago", "in 20 s", "now"
-export function ago(iso) {
-  const date = dateOf(iso);
-  if (date === null) {
-    return NONE;
-  }
-  const seconds = (Date.now() - date.getTime()) / 1000;
-  if (Math.abs(seconds) < 1) {
-    return "now";
-  }
-  const size = STEPS_S.find(([, each]) => Math.abs(seconds) >= each);
-  const text = `${Math.floor(Math.abs(seconds) / size[1])} ${size[0]}`;
-  return seconds > 0 ? `${text} ago` : `in ${text}`;
-}
-
 // "1.5 KiB"
 export function bytes(count) {
   if (count === null || count === undefined) {

@@ -5,8 +5,8 @@ import { useEffect, useState } from "./ui.js";
 const NONE = { pages: [], isLoading: false, error: null };
 
 // `state` is that of the newest page, for `Loaded`; `rows` are those of all pages so far (`rowsOf(answer)`); `more`
-// asks for the next page by an answer's `next` and is null at the end. Once somebody has gone further back, rows do not move
-// any more, until `what` changes (params alone may follow the clock).
+// asks for the next page by an answer's `next` and is null at the end. Once somebody has gone further back, rows do not
+// move any more, until `what` changes (params alone may follow the clock).
 export function usePages(path, params, rowsOf, { everyMs = null, what = JSON.stringify([path, params]) } = {}) {
   const [back, setBack] = useState({ ...NONE, what });
   const isBack = back.what === what && back.pages.length > 0;

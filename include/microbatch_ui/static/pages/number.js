@@ -17,11 +17,7 @@ export function NumberPage({ pipeline, table, window, keys }) {
   const state = useData(address, asked, { everyMs: EVERY_MS });
   const me = useData("api/me");
   return html`
-    <nav aria-label="Where you are" class="crumbs row">
-      <${Link} to=${[]}>Pipelines<//>
-      <span aria-hidden="true">/</span>
-      <${Link} to=${[pipeline]}>${pipeline}<//>
-    </nav>
+    <${Crumbs} pipeline=${pipeline} />
     <${Loaded} state=${state} lines=${8}>
       ${(found) => html`
         <div class="stack">
@@ -38,6 +34,17 @@ export function NumberPage({ pipeline, table, window, keys }) {
   `;
 }
 
+// The tab on a DAG is about one pipeline: there is no list of them above it.
+function Crumbs({ pipeline }) {
+  const isTab = window.location.pathname.endsWith("/dag");
+  return html`
+    <nav aria-label="Where you are" class="crumbs row">
+      ${!isTab && html`<${Link} to=${[]}>Pipelines<//><span aria-hidden="true">/</span>`}
+      <${Link} to=${[pipeline]}>${pipeline}<//>
+    </nav>
+  `;
+}
+
 function Head({ found }) {
   const { table, key, window, revisions } = found;
   const newest = revisions.at(-1);
@@ -46,7 +53,9 @@ function Head({ found }) {
       <div class="row"><h1>${table}</h1><${State} revision=${newest} /></div>
       <p>
         ${time(window[0])} to ${time(window[1])} UTC
-        ${Object.entries(key).map(([name, value]) => html`, <span class="muted">${name}</span> <strong>${String(value)}</strong>`)}
+        ${Object.entries(key).map(([name, value]) => html`
+          <span key=${name}>, <span class="muted">${name}</span> <strong>${String(value)}</strong></span>
+        `)}
       </p>
       ${newest && !newest.is_retracted && html`
         <dl class="facts card">
@@ -69,5 +78,7 @@ function State({ revision }) {
     revision.is_final ? "final" : "not final",
     revision.is_correction && "a correction",
   ];
-  return words.filter(Boolean).map((word) => html`<span class="tag" key=${word}>${word}</span>`);
+  return html`
+    <span class="row">${words.filter(Boolean).map((word) => html`<span class="tag" key=${word}>${word}</span>`)}</span>
+  `;
 }

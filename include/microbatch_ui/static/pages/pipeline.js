@@ -30,6 +30,7 @@ export function PipelinePage({ name }) {
   const choose = (chosen) => go([name], chosen === TABS[0].name ? {} : { tab: chosen });
   return html`
     <${Crumbs} />
+    <${Title} name=${name} pipeline=${state.data} />
     <${Loaded} state=${state} lines=${8}>
       ${(pipeline) => html`
         <${Head} pipeline=${pipeline} />
@@ -40,22 +41,30 @@ export function PipelinePage({ name }) {
   `;
 }
 
-// The tab on a DAG is about one pipeline: no way up from there.
 function Crumbs() {
-  if (window.location.pathname.endsWith("/dag")) {
+  if (isTabOfDag()) {
     return null;
   }
   return html`<nav aria-label="Where you are" class="crumbs"><${Link} to=${[]}>Pipelines<//></nav>`;
 }
 
+// `pipeline` is null as long as only its name is known.
+function Title({ name, pipeline }) {
+  const dagId = pipeline?.dag_id;
+  return html`
+    <div class="row spread title">
+      <div class="row"><h1>${name}</h1>${pipeline && html`<${StateBadge} state=${pipeline.state} />`}</div>
+      ${pipeline && !isTabOfDag() && html`
+        <${AirflowLink} class="button" to=${airflowPath("dags", dagId)}>DAG ${dagId}<//>
+      `}
+    </div>
+  `;
+}
+
 function Head({ pipeline }) {
-  const { name, dag_id: dagId, source_topic: topic, deadletters_topic: deadLetters } = pipeline;
+  const { source_topic: topic, deadletters_topic: deadLetters } = pipeline;
   return html`
     <header class="page-head stack">
-      <div class="row spread">
-        <div class="row"><h1>${name}</h1><${StateBadge} state=${pipeline.state} /></div>
-        <${AirflowLink} class="button" to=${airflowPath("dags", dagId)}>DAG ${dagId}<//>
-      </div>
       ${pipeline.description && html`<p class="muted">${pipeline.description}</p>`}
       <${StateNote} pipeline=${pipeline} />
       <div class="card"><${PipelineFacts} pipeline=${pipeline} /></div>
@@ -66,6 +75,11 @@ function Head({ pipeline }) {
       ${pipeline.may_trigger && html`<${ActionsSlot} pipeline=${pipeline} />`}
     </header>
   `;
+}
+
+// There Airflow itself shows the DAG around the page, and the page is about its one pipeline.
+function isTabOfDag() {
+  return window.location.pathname.endsWith("/dag");
 }
 
 // What may be started from here is fetched only for those who may start it.

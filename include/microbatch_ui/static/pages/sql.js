@@ -53,7 +53,7 @@ export function SqlPage() {
         <${Editor} value=${query} change=${change} run=${run} tables=${tables} wrong=${wrong} hands=${hands}
           label="Query" />
         <div class="row">
-          <button type="button" class="primary" disabled=${query.trim() === "" || asking.isRunning} onClick=${run}>
+          <button type="button" class="primary" disabled=${query.trim() === ""} onClick=${run}>
             Run
           </button>
           ${asking.isRunning && html`<button type="button" onClick=${asking.cancel}>Cancel</button>`}
@@ -103,7 +103,7 @@ function Examples({ examples, error, choose }) {
     <label class="field examples">
       <span>Examples</span>
       <select value="" disabled=${examples.length === 0} onChange=${chosen}>
-        <option value="">${examples.length === 0 ? "None: no pipeline has run yet" : "Start from an example …"}</option>
+        <option value="">${examples.length === 0 ? "None: no pipeline has run" : "Start from an example …"}</option>
         ${names.map((name) => html`
           <optgroup key=${name} label=${name}>
             ${examples.map(({ pipeline, title }, place) =>
@@ -120,7 +120,7 @@ function Outcome({ asking, lookAt }) {
     return html`<${Loading} lines=${4} />`;
   }
   if (asking.isCancelled) {
-    return html`<p role="status">Cancelled. PostgreSQL ends the query after 10 seconds, if it has not ended before.</p>`;
+    return html`<p role="status">Cancelled. PostgreSQL ends the query after 10 seconds at the latest.</p>`;
   }
   if (asking.error) {
     return html`<${Refused} error=${asking.error} query=${asking.query} lookAt=${lookAt} />`;
@@ -137,7 +137,7 @@ function Refused({ error, query, lookAt }) {
       ${detail && html`<p>${detail}</p>`}
       ${hint && html`<p>${hint}</p>`}
       ${position && html`
-        <p><button type="button" class="link" onClick=${() => lookAt(position)}>${placeText(query, position)}</button></p>
+        <button type="button" class="link" onClick=${() => lookAt(position)}>${placeText(query, position)}</button>
       `}
     </div>
   `;

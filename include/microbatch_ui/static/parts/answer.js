@@ -20,7 +20,9 @@ export function Answer({ answer }) {
     save(`query-${at}Z.csv`, "text/csv", csvOf(columns.map(({ name }) => name), rows));
   };
   if (columns.length > 0 && rows.length === 0) {
-    return html`<${Told} answer=${answer} /><${Empty} title="No row">The query found nothing.<//>`;
+    return html`
+      <div class="stack tight"><${Told} answer=${answer} /><${Empty} title="No row">The query found nothing.<//></div>
+    `;
   }
   return html`
     <div class="answer stack tight">

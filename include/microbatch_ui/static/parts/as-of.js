@@ -13,7 +13,7 @@ export function AsOf({ schemas, insert }) {
   if (functions.length === 0) {
     return null;
   }
-  const { text } = functions.find(({ name }) => name === chosen) ?? functions[0];
+  const { name: own, text } = functions.find(({ name }) => name === chosen) ?? functions[0];
   const submit = (event) => {
     event.preventDefault();
     insert(`${text}('${at.replace("T", " ")}Z')`);
@@ -26,8 +26,10 @@ export function AsOf({ schemas, insert }) {
       </p>
       <label class="field">
         <span>Table</span>
-        <select value=${chosen} onChange=${(event) => setChosen(event.target.value)}>
-          ${functions.map(({ name }) => html`<option key=${name} value=${name}>${name.slice(0, -SUFFIX.length)}</option>`)}
+        <select value=${own} onChange=${(event) => setChosen(event.target.value)}>
+          ${functions.map(({ name }) => html`
+            <option key=${name} value=${name} selected=${name === own}>${name.slice(0, -SUFFIX.length)}</option>
+          `)}
         </select>
       </label>
       <label class="field">

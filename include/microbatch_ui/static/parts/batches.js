@@ -56,7 +56,8 @@ function Redone({ batch: { batch_id: id, redone_at: at, redo_dag_id, redo_run_id
   if (run === null) {
     return html`<span class="tag" title=${title}>redone</span>`;
   }
-  return html`<${AirflowLink} class="tag" to=${run} title=${title} aria-label="Run that has redone batch ${id}">redone<//>`;
+  const label = `Run that has redone batch ${id}`;
+  return html`<${AirflowLink} class="tag" to=${run} title=${title} aria-label=${label}>redone<//>`;
 }
 
 function RunLinks({ batch }) {

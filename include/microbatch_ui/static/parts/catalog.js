@@ -41,7 +41,9 @@ function Relation({ schema, table, insert }) {
           <button type="button" class="link small" onClick=${() => insert(isFunction ? `${name}(now())` : name)}>
             Insert ${table.name}
           </button>
-          <ul>${table.columns.map((column) => html`<${Column} key=${column.name} column=${column} insert=${insert} />`)}</ul>
+          <ul>
+            ${table.columns.map((column) => html`<${Column} key=${column.name} column=${column} insert=${insert} />`)}
+          </ul>
         `}
       </details>
     </li>

@@ -8,9 +8,10 @@ const SIMPLE = /^[a-z_][a-z0-9_$]*$/;
 
 let fetching = null;
 
-// It begins with `value` and tells `change(text)`; `run()` is called by Ctrl+Enter. `tables` ({name: [columns]}) are completed.
-// `wrong` marks the character of that number (1 is the first, as PostgreSQL counts). `hands` is a ref: once the editor is
-// there it has {set(text), insert(text), go(position)}. Somebody may type faster than pages are drawn: no text comes back.
+// It begins with `value` and tells `change(text)`; no text comes back: somebody may type faster than pages are drawn.
+// `run()` is called by Ctrl+Enter. `tables` (see `completions`) are completed. `wrong` marks the character of that
+// number (1 is the first, as PostgreSQL counts). `hands` is a ref: once the editor is there it has {set(text),
+// insert(text), go(position)}.
 export function Editor({ value, change, run, tables, wrong = null, label, hands }) {
   const [state, setState] = useState({});
   useEffect(() => {
@@ -21,15 +22,18 @@ export function Editor({ value, change, run, tables, wrong = null, label, hands 
   }, []);
   if (state.error) {
     return html`
-      <${Failed} error=${state.error} />
-      <textarea rows="10" aria-label=${label} value=${value} onInput=${(event) => change(event.target.value)}></textarea>
+      <div class="stack tight">
+        <${Failed} error=${state.error} />
+        <textarea rows="10" aria-label=${label} value=${value} onInput=${(event) => change(event.target.value)} />
+      </div>
     `;
   }
   if (!state.isThere) {
     return html`<${Loading} lines=${6} />`;
   }
   return html`
-    <${Mirror} value=${value} change=${change} run=${run} tables=${tables} wrong=${wrong} label=${label} hands=${hands} />
+    <${Mirror} value=${value} change=${change} run=${run} tables=${tables} wrong=${wrong} label=${label}
+      hands=${hands} />
   `;
 }
 
@@ -73,10 +77,12 @@ function Mirror({ value, change, run, tables, wrong, label, hands }) {
   }, []);
   useEffect(() => markWrong(mirror.current, wrong), [wrong]);
   return html`
-    <div class="editor" ref=${box}></div>
-    <p class="muted small" id="editor-keys">
-      Ctrl+Enter runs, Ctrl+Space completes; Escape and then Tab leaves the editor.
-    </p>
+    <div class="stack tight">
+      <div class="editor" ref=${box}></div>
+      <p class="muted small" id="editor-keys">
+        Ctrl+Enter runs, Ctrl+Space completes; Escape and then Tab leaves the editor.
+      </p>
+    </div>
   `;
 }
 

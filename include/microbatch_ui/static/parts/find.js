@@ -23,8 +23,6 @@ export function isIn(message, find) {
 
 // A text in which hits are marked.
 export function Marked({ text, find }) {
-  if (find === null) {
-    return text;
-  }
-  return text.split(find).map((part, place) => (place % 2 === 1 ? html`<mark key=${place}>${part}</mark>` : part));
+  const parts = find === null ? [text] : text.split(find);
+  return html`<span>${parts.map((part, place) => (place % 2 === 1 ? html`<mark>${part}</mark>` : part))}</span>`;
 }

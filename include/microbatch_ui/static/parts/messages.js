@@ -102,7 +102,9 @@ function Preview({ shown, find, most }) {
   const start = hit > most / 2 ? hit - Math.min(BEFORE, most / 4) : 0;
   const line = shown.text.slice(start, start + 2 * most).replace(/\s+/g, " ").slice(0, most);
   return html`
-    ${shown.is_hex && html`<span class="tag">hex</span> `}${start > 0 && "…"}<${Marked} text=${line} find=${find} />
+    <span>
+      ${shown.is_hex && html`<span class="tag">hex</span> `}${start > 0 && "…"}<${Marked} text=${line} find=${find} />
+    </span>
   `;
 }
 
@@ -174,9 +176,11 @@ function Text({ title, shown, find }) {
     shown.size === 0 && "Empty",
   ].filter(Boolean);
   return html`
-    ${notes.length > 0 && html`<p class="muted small">${notes.join(". ")}</p>`}
-    ${shown.size > 0 && html`
-      <pre style=${SCROLLED} tabindex="0" aria-label=${title}><${Marked} text=${shown.text} find=${find} /></pre>
-    `}
+    <div>
+      ${notes.length > 0 && html`<p class="muted small">${notes.join(". ")}</p>`}
+      ${shown.size > 0 && html`
+        <pre style=${SCROLLED} tabindex="0" aria-label=${title}><${Marked} text=${shown.text} find=${find} /></pre>
+      `}
+    </div>
   `;
 }

@@ -10,16 +10,18 @@ export function CheckNote({ found }) {
     return null;
   }
   const count = found.batches.filter(({ contribution }) => contribution !== null).length;
-  const parts = count === 1 ? "1 batch" : `${number(count)} batches`;
+  const parts = `The contributions of ${count === 1 ? "1 batch" : `${number(count)} batches`}`;
   if (check.agrees) {
     return html`
-      <div class="note good"><p>What ${parts} contribute${count === 1 ? "s" : ""} gives this number: ${sums(check.totals)}.</p></div>
+      <div class="note good"><p>${parts} give this number: ${sums(check.totals)}.</p></div>
     `;
   }
+  const reason = why(check);
+  const unknown = html`This should not be: <code>microbatch audit</code> tells more.`;
   return html`
-    <div class="note ${why(check, found) ? "warn" : "bad"}">
-      <p>What ${parts} contribute${count === 1 ? "s" : ""} now gives another number: ${sums(check.totals)}.</p>
-      <p>${why(check, found) ?? html`This should not be. <code>microbatch audit ${found.pipeline}</code> tells more.`}</p>
+    <div class="note ${reason ? "warn" : "bad"}">
+      <p>${parts} give another number now: ${sums(check.totals)}.</p>
+      <p>${reason ?? unknown}</p>
     </div>
   `;
 }
@@ -53,7 +55,8 @@ export function Notes({ found }) {
     `),
     found.lost_offsets > 0 && html`
       <p>
-        ${found.pipeline} has accepted losses: ${number(found.lost_offsets)} offsets were never read and are in no number.
+        ${found.pipeline} has accepted losses: ${number(found.lost_offsets)} offsets were never read and are in no
+        ${" "}number.
       </p>
     `,
   ].filter(Boolean);

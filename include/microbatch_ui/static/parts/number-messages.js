@@ -31,11 +31,10 @@ function InKafka({ found, data }) {
     { name: "offsets", title: "Offsets", show: (range) => rangeText(range.start, range.end) },
     { name: "there", title: "In Kafka", show: (range) => html`<${Kept} topic=${data.topic} range=${range} />` },
   ];
-  const [first, last] = found.window.map((each) => each.slice(0, 19));
   return html`
     <p class="muted">
-      The batches have read these offsets, and with them messages of other keys and windows. Which ones count towards this
-      number only the pipeline's own code tells (window ${first}Z to ${last}Z):
+      The batches have read these offsets, and with them messages of other keys and windows. Which ones count towards
+      this number only the pipeline's own code tells, where its DAG file is:
     </p>
     <pre class="card">${commandOf(found)}</pre>
     <${Table} columns=${columns} rows=${ranges.slice(0, MOST)}
@@ -55,7 +54,8 @@ function Kept({ topic, range }) {
       messages from ${number(from)}
     <//>
   `;
-  return from === start ? text : html`${text} <span class="muted">${rangeText(start, from)} are deleted by retention</span>`;
+  const gone = html`<span class="muted">${rangeText(start, from)} are deleted by retention</span>`;
+  return html`<span>${text}${from !== start && html` ${gone}`}</span>`;
 }
 
 // The command that prints the very messages, as a shell takes it.

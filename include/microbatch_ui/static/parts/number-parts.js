@@ -24,7 +24,11 @@ export function Revisions({ found }) {
       show: (each) => (each.is_retracted ? "–" : shownNumber(each.numbers[name])),
     })),
     { name: "batches", title: "Sums", show: (each) => html`<${Sums} revision=${each} />` },
-    { name: "run", title: "Merged by", show: (each) => html`<${Run} made=${each} text=${each.run_id} />` },
+    {
+      name: "run",
+      title: "In Airflow",
+      show: (each) => html`<${Run} made=${each} text="run" label="Run of revision ${each.revision}" />`,
+    },
   ];
   const none = html`<${Empty} title="Not published yet">Its window is not closed, or the next run publishes it.<//>`;
   return html`
@@ -33,7 +37,8 @@ export function Revisions({ found }) {
       ${found.revisions.length === 0 ? none : html`
         <${Shortened} all=${found.revisions.toReversed()} what="revisions">
           ${(rows) => html`
-            <${Table} columns=${columns} rows=${rows} keyOf=${(each) => each.revision} caption="Every revision, newest first" />
+            <${Table} columns=${columns} rows=${rows} keyOf=${(each) => each.revision}
+              caption="Every revision, newest first" />
           `}
         <//>
       `}
@@ -83,8 +88,10 @@ function States({ revision }) {
 function Sums({ revision }) {
   const { summed, new_batches: added, gone_batches: gone } = revision;
   return html`
-    ${summed === 1 ? "1 batch" : `${number(summed)} batches`}
-    <div class="muted small">new: ${listed(added)}${gone.length > 0 && `; gone: ${listed(gone)}`}</div>
+    <div>
+      ${summed === 1 ? "1 batch" : `${number(summed)} batches`}
+      <div class="muted small">new: ${listed(added)}${gone.length > 0 && `; gone: ${listed(gone)}`}</div>
+    </div>
   `;
 }
 
@@ -102,18 +109,20 @@ function ReadBy({ batch }) {
     return html`<span class="muted">archived: its runs are not told apart any more</span>`;
   }
   return html`
-    <span class="row nowrap">
-      <${Run} made=${batch} text="run" label="Run of batch ${batch.batch_id}" />
-      ${runOf(batch) && html`
-        <${AirflowLink} to=${logOf(batch)} aria-label="Log of batch ${batch.batch_id}">log<//>
+    <div>
+      <span class="row nowrap">
+        <${Run} made=${batch} text="run" label="Run of batch ${batch.batch_id}" />
+        ${runOf(batch) && html`
+          <${AirflowLink} to=${logOf(batch)} aria-label="Log of batch ${batch.batch_id}">log<//>
+        `}
+      </span>
+      ${batch.redone_at && html`
+        <div class="small">
+          <span class="muted">redone ${time(batch.redone_at)} by</span>
+          ${" "}<${Run} made=${{ dag_id: batch.redo_dag_id, run_id: batch.redo_run_id }} text=${batch.redo_run_id} />
+        </div>
       `}
-    </span>
-    ${batch.redone_at && html`
-      <div class="small">
-        <span class="muted">redone ${time(batch.redone_at)} by</span>
-        ${" "}<${Run} made=${{ dag_id: batch.redo_dag_id, run_id: batch.redo_run_id }} text=${batch.redo_run_id} />
-      </div>
-    `}
+    </div>
   `;
 }
 
@@ -129,12 +138,14 @@ function Shortened({ all, what, children }) {
   const [isWhole, setWhole] = useState(false);
   const shown = isWhole ? all : all.slice(0, MOST);
   return html`
-    ${children(shown)}
-    ${shown.length < all.length && html`
-      <div class="row">
-        <button type="button" onClick=${() => setWhole(true)}>All ${number(all.length)} ${what}</button>
-      </div>
-    `}
+    <div class="stack tight">
+      ${children(shown)}
+      ${shown.length < all.length && html`
+        <div class="row">
+          <button type="button" onClick=${() => setWhole(true)}>All ${number(all.length)} ${what}</button>
+        </div>
+      `}
+    </div>
   `;
 }
 

@@ -8,6 +8,8 @@ const TIMES = /^(timestamp|date$)/;
 const TEXTS = /^(text|character|name|uuid)/;
 const MOST_LINES = 8;
 const MOST_BARS = 50;
+// The same one each time: a chart is drawn anew when its data is another.
+const NO_MARKS = [];
 
 export function Picture({ columns, rows }) {
   const kinds = useMemo(() => kindsOf(columns), [columns]);
@@ -18,43 +20,57 @@ export function Picture({ columns, rows }) {
       <${Empty} title="Nothing to draw">A chart needs a column of numbers, and one of times or of texts.<//>
     `;
   }
+  const Drawn = kinds.time === null ? Bars : Lines;
   return html`
-    ${kinds.numbers.length > 1 && html`
+    <div class="stack">
+      ${kinds.numbers.length > 1 && html`
+        <${Chooser} columns=${columns} places=${kinds.numbers} chosen=${measure} choose=${setChosen} />
+      `}
+      <${Drawn} columns=${columns} rows=${rows} kinds=${kinds} measure=${measure} />
+    </div>
+  `;
+}
+
+function Chooser({ columns, places, chosen, choose }) {
+  return html`
+    <div class="row">
       <label class="field">
         <span>Numbers shown</span>
-        <select value=${String(measure)} onChange=${(event) => setChosen(Number(event.target.value))}>
-          ${kinds.numbers.map((place) => html`
-            <option key=${place} value=${String(place)} selected=${place === measure}>${columns[place].name}</option>
+        <select value=${String(chosen)} onChange=${(event) => choose(Number(event.target.value))}>
+          ${places.map((place) => html`
+            <option key=${place} value=${String(place)} selected=${place === chosen}>${columns[place].name}</option>
           `)}
         </select>
       </label>
-    `}
-    ${kinds.time === null
-      ? html`<${Bars} columns=${columns} rows=${rows} kinds=${kinds} measure=${measure} />`
-      : html`<${Lines} columns=${columns} rows=${rows} kinds=${kinds} measure=${measure} />`}
+    </div>
   `;
 }
 
 function Lines({ columns, rows, kinds, measure }) {
   const { times, series, others } = useMemo(() => linesOf(rows, kinds, measure), [rows, kinds, measure]);
   const label = columns[measure].name;
-  const named = series.map((each) => ({ ...each, label: each.label || label }));
-  const marks = useMemo(() => [], []);
+  const title = `${label} over ${columns[kinds.time].name}`;
+  const named = useMemo(() => series.map((each) => ({ ...each, label: each.label || label })), [series, label]);
   if (times.length === 0) {
     return html`<${Empty} title="Nothing to draw">No row has a time.<//>`;
   }
   return html`
-    <${TimeChart} times=${times} series=${named} marks=${marks} label="${label} over ${columns[kinds.time].name}" />
-    ${others > 0 && html`<p class="muted small">The first ${MOST_LINES} of ${MOST_LINES + others} lines.</p>`}
+    <div class="stack tight">
+      <${TimeChart} times=${times} series=${named} marks=${NO_MARKS} label=${title} />
+      ${others > 0 && html`<p class="muted small">The first ${MOST_LINES} of ${MOST_LINES + others} lines.</p>`}
+    </div>
   `;
 }
 
 function Bars({ columns, rows, kinds, measure }) {
   const shown = rows.filter((row) => row[measure] !== null).slice(0, MOST_BARS);
+  const isCut = shown.length < rows.length;
   const labels = shown.map((row) => kinds.texts.map((place) => row[place] ?? "null").join(" · "));
   return html`
-    <${BarChart} labels=${labels} values=${shown.map((row) => row[measure])} label=${columns[measure].name} />
-    ${shown.length < rows.length && html`<p class="muted small">The first ${shown.length} of ${rows.length} rows.</p>`}
+    <div class="stack tight">
+      <${BarChart} labels=${labels} values=${shown.map((row) => row[measure])} label=${columns[measure].name} />
+      ${isCut && html`<p class="muted small">The first ${shown.length} of ${rows.length} rows.</p>`}
+    </div>
   `;
 }
 
@@ -89,7 +105,7 @@ export function linesOf(rows, { time, texts }, measure) {
   };
 }
 
-// PostgreSQL's text of a time ("2026-11-21 10:00:00+00"; UTC if it says no zone) as seconds; null if it is none, or infinite.
+// PostgreSQL's text of a time ("2026-11-21 10:00:00+00"; UTC if it says no zone) as seconds; null: none, or infinite.
 export function secondsOf(text) {
   if (text === null) {
     return null;

@@ -9,14 +9,14 @@ import { html } from "../lib/ui.js";
 const EVERY_MS = 30_000;
 
 export function Rejects({ pipeline }) {
+  const topic = pipeline.deadletters_topic;
   const address = `api/pipelines/${encodeURIComponent(pipeline.name)}/rejects`;
   const state = useData(address, {}, { everyMs: EVERY_MS });
   const none = html`<${Empty} title="No dead letters">Every message that was read was taken.<//>`;
   return html`
     <p class="muted">
       A message that cannot be taken goes to${" "}
-      <${PageLink} page="topics" parts=${[pipeline.deadletters_topic]}>${pipeline.deadletters_topic}<//>, with its reason
-      in a header.
+      <${PageLink} page="topics" parts=${[topic]}>${topic}<//>, with its reason in a header.
     </p>
     <${Loaded} state=${state} isEmpty=${(rejects) => rejects.reasons.length === 0} empty=${none}>
       ${(rejects) => html`

@@ -71,7 +71,9 @@ function Chooser({ title, value, names, set, titleOf = (name) => name }) {
     <label class="field">
       <span>${title}</span>
       <select value=${value} onChange=${set}>
-        ${names.map((name) => html`<option key=${name} value=${name} selected=${name === value}>${titleOf(name)}</option>`)}
+        ${names.map((name) => html`
+          <option key=${name} value=${name} selected=${name === value}>${titleOf(name)}</option>
+        `)}
       </select>
     </label>
   `;
@@ -96,13 +98,15 @@ function Series({ pipeline, output, choice, choose }) {
 
 function Chart({ pipeline, output, choice, choose, data }) {
   const marks = useMemo(() => marksOf(data.corrections), [data]);
+  // By name, not by size: a key keeps its colour while it grows and shrinks.
+  const lines = useMemo(() => data.series.toSorted((one, other) => (one.label < other.label ? -1 : 1)), [data]);
   const zoom = (from, to) => choose({ range: { ...choice.range, from: isoOf(from), to: isoOf(to) } });
-  const open = (series, place) => go(...numberAt(pipeline, output, isoOf(data.times[place]), data.series[series].key));
-  const shown = data.series.length;
+  const open = (series, place) => go(...numberAt(pipeline, output, isoOf(data.times[place]), lines[series].key));
+  const shown = lines.length;
   return html`
     <section class="card stack" aria-label="${choice.measure} over time">
       <h2>${choice.measure}</h2>
-      <${TimeChart} times=${data.times} series=${data.series} marks=${marks} onZoom=${zoom} onPoint=${open}
+      <${TimeChart} times=${data.times} series=${lines} marks=${marks} onZoom=${zoom} onPoint=${open}
         label="${choice.measure} of ${output.table}" />
       <p class="muted small">
         ${shown < data.keys_total && `${shown} of ${number(data.keys_total)} keys. `}

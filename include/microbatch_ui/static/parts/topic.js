@@ -77,14 +77,16 @@ function Page({ topic, place, page, tail, text }) {
   const find = finder(text);
   const messages = find === null ? all : all.filter((message) => isIn(message, find));
   return html`
-    ${[...page.deleted, ...tail.deleted].map((gone, number) => html`<${Deleted} key=${number} gone=${gone} />`)}
-    <${Hole} place=${place} page=${page} />
-    <p class="muted small" role=${tail.isOn ? null : "status"}>${summary(all, messages, text)}</p>
-    ${all.length === 0 && html`<${Nothing} place=${place} page=${page} />`}
-    ${messages.length > 0 && html`
-      <${MessageTable} topic=${topic} messages=${messages} find=${find} target=${targetOf(place, page)}
-        caption="Messages of ${topic}, the newest first" />
-    `}
+    <div class="stack tight">
+      ${[...page.deleted, ...tail.deleted].map((gone, number) => html`<${Deleted} key=${number} gone=${gone} />`)}
+      <${Hole} place=${place} page=${page} />
+      <p class="muted small" role=${tail.isOn ? null : "status"}>${summary(all, messages, text)}</p>
+      ${all.length === 0 && html`<${Nothing} place=${place} page=${page} />`}
+      ${messages.length > 0 && html`
+        <${MessageTable} topic=${topic} messages=${messages} find=${find} target=${targetOf(place, page)}
+          caption="Messages of ${topic}, the newest first" />
+      `}
+    </div>
   `;
 }
 
