@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
+from psycopg import sql
 
 from microbatch.postgres import Connection
 from microbatch.settings import deployment
@@ -150,7 +151,7 @@ def _closed_since(output: WindowOutput, windows: list[datetime], closed_until: d
 
 
 def _totals(connection: Connection, output: WindowOutput, measure: str, windows: list[datetime]) -> Sparkline:
-    query = output.compose(_RESULTS["totals"], measure=output.number(measure))
+    query = output.compose(_RESULTS["totals"], measure=sql.Identifier("r", measure))
     values = [row["value"] for row in rows(connection, query, {"windows": windows})]
     return Sparkline(f"{measure} of {output.table}, windows of {size_of(output.size_s)}", values)
 

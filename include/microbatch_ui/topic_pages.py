@@ -68,7 +68,7 @@ def page_of(topic: str, ask: Ask) -> TopicPage:
     broker = Broker(connections)
     partitions = _partitions(topic, broker)
     ends = broker.ends(topic, _chosen(topic, ask.partition, partitions))
-    tops = {p: at.high_watermark for p, at in ends.items()}
+    tops = {p: at.last_stable if ask.is_committed else at.high_watermark for p, at in ends.items()}
     starts = _starts(topic, ask, ends, broker)
     with open_topic(topic, connections, is_committed=ask.is_committed) as reader:
         page = _backwards(reader, ask, ends, tops) if starts is None else _onwards(reader, ask, ends, tops, starts)

@@ -65,7 +65,8 @@ cross join lateral (
 ) as b
 where
     p.pipeline_id = any(%(pipelines)s)
-    and b.committed_at is not null;
+    and b.committed_at is not null
+order by p.name;
 
 -- name: last_hour
 -- Of a pipeline's newest batches, those of the last hour: more than these nobody makes in an hour.

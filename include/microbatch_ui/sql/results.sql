@@ -164,11 +164,11 @@ from (
 ) as found;
 
 -- name: totals
--- Over all keys.
+-- Over all keys; summed exactly.
 select total.value
 from unnest(%(windows)s::timestamptz[]) with ordinality as w (window_start, place)
 cross join lateral (
-    select sum({measure}) as value
+    select sum({measure})::float8 as value
     from {result} as r
     where r.window_start = w.window_start
 ) as total
