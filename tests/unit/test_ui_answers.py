@@ -25,7 +25,7 @@ def test_integers_and_decimals_keep_all_digits() -> None:
         2**53 - 1, -(2**63), [Decimal("1E-7"), Decimal("1E+3")], datetime(2026, 1, 1, tzinfo=UTC), b"a\xff", True
     )
 
-    assert json.loads(Answer(shown).body) == {
+    assert json.loads(bytes(Answer(shown).body)) == {
         "small": 2**53 - 1,
         "large": str(-(2**63)),
         "decimals": ["0.0000001", "1000"],
