@@ -47,6 +47,22 @@ def airflow_database() -> None:
     initdb()
 
 
+def forget_dags() -> None:
+    """Let Airflow forget all DAGs, with their runs: earlier tests of this worker have left some."""
+    from airflow.api.common.delete_dag import delete_dag  # noqa: PLC0415
+    from airflow.models.dag import DagModel  # noqa: PLC0415
+    from airflow.models.taskinstance import TaskInstance  # noqa: PLC0415
+    from airflow.utils.session import create_session  # noqa: PLC0415
+    from sqlalchemy import select, update  # noqa: PLC0415
+
+    with create_session() as session:
+        # It does not delete what runs, and tests kill tasks.
+        session.execute(update(TaskInstance).values(state="failed"))
+        known = session.scalars(select(DagModel.dag_id)).all()
+    for dag_id in known:
+        delete_dag(dag_id)
+
+
 @pytest.fixture
 def airflow_environment(stack: Stack, warehouse: str, monkeypatch: pytest.MonkeyPatch, airflow_database: None) -> str:
     """Airflow's connections, to the real Kafka and an empty database; gives the latter's connection string."""

@@ -10,6 +10,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from starlette.testclient import TestClient
 
+from fix_airflow import forget_dags
 from fix_stack import Stack
 from microbatch.settings import Connections
 
@@ -54,11 +55,12 @@ OpenUi = Callable[..., TestClient]
 
 
 @pytest.fixture
-def open_ui(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenUi]:
+def open_ui(stack: Stack, monkeypatch: pytest.MonkeyPatch, airflow_database: None) -> Iterator[OpenUi]:
     """`open_ui(connections, person)`: a client of the app over the test's servers; of nobody if `person` is None.
 
-    With the address that it has in Airflow: `client.get("/microbatch/api/pipelines")`.
+    With the address that it has in Airflow: `client.get("/microbatch/api/pipelines")`. Airflow knows no DAG.
     """
+    forget_dags()
     with ExitStack() as opened:
 
         def open_(connections: Connections, person: Person | None = Person()) -> TestClient:  # noqa: B008 - frozen

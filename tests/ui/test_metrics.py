@@ -20,7 +20,6 @@ from microbatch.runs import Run
 
 METRICS: Final = "/microbatch/metrics"
 Scrape = dict[tuple[str, ...], float]
-pytestmark = pytest.mark.usefixtures("airflow_database")
 
 
 def scrape(client: TestClient) -> Scrape:

@@ -19,7 +19,6 @@ from microbatch.measures import AnyMeasure
 from modes import reprocess, work
 from outside import sink
 
-pytestmark = pytest.mark.usefixtures("airflow_database")
 ADA = "/microbatch/api/pipelines/sales/numbers/aggregated_sales"
 TEN: dict[str, Any] = {"window": "2026-11-21T10:00:59.9Z", "key": "ada"}
 OF_ADA = "seller_id = 'ada' and window_start = '2026-11-21 10:00Z'"

@@ -17,8 +17,6 @@ from microbatch.errors import CursorUnexplainedError, TooManyRejectedError
 from modes import of_interval, reprocess, work
 from outside import sink
 
-pytestmark = pytest.mark.usefixtures("airflow_database")
-
 MakeWorld = Callable[..., World]
 
 

@@ -17,8 +17,6 @@ from fix_ui import OpenUi
 from microbatch import Count, EpochSeconds, Event, Scale, Sum, TumblingWindow
 from outside import sink
 
-pytestmark = pytest.mark.usefixtures("airflow_database")
-
 MakeWorld = Callable[..., World]
 MINUTE = 60
 

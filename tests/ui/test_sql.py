@@ -15,7 +15,6 @@ from fix_stack import Stack
 from fix_ui import OpenUi, Person
 from microbatch.topics import create_topics
 
-pytestmark = pytest.mark.usefixtures("airflow_database")
 Row = list[str | None]
 RUN: Final = "/microbatch/api/sql/run"
 MESSAGES: Final[dict[str, dict[str, Any]]] = {

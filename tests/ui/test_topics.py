@@ -16,8 +16,6 @@ from fix_stack import Stack
 from fix_ui import OpenUi, Person
 from outside import open_transaction, wait_for_end
 
-pytestmark = pytest.mark.usefixtures("airflow_database")
-
 TOPICS = "/microbatch/api/topics"
 
 
