@@ -143,15 +143,12 @@ def test_each_page_opens_in_airflows_look_on_any_screen(look: Look, size: str, t
             picture(page, f"{name}-{size}-{theme}")
 
 
-def test_all_pipelines_stand_in_airflows_navigation(look: Look, addresses: dict[str, str]) -> None:
+def test_all_pipelines_stand_in_airflows_navigation(look: Look) -> None:
     with look() as page:
         page.goto("/plugin/microbatch-pipelines")
         for name in PIPELINES:
             expect(frame_of(page).get_by_role("article", name=name)).to_be_visible()
         picture(page, "pipelines-in-airflow")
-
-    ((sellers,),) = ask(addresses, "select count(distinct seller_id) from aggregated_sales")
-    assert sellers > 0
 
 
 def test_a_reload_of_airflows_page_leads_to_the_same_place(look: Look) -> None:
@@ -181,16 +178,21 @@ def test_the_tab_on_a_dag_shows_its_pipeline_and_leads_to_runs(look: Look) -> No
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_pipelines_rows_are_those_of_the_table(look: Look, addresses: dict[str, str], theme: str) -> None:
     minute = last_minute(addresses)
+    query = f"select seller_id, amount_usd::int, sales::int from aggregated_sales where window_start = '{minute}'"
     with look(theme=theme) as page:
         start, end = (at.isoformat().replace("+00:00", "Z") for at in (minute, minute + timedelta(minutes=1)))
         page.goto(f"/microbatch/pipelines#/sales?from={start}&to={end}")
-        table = page.get_by_role("region", name="Rows of aggregated_sales").get_by_role("table")
-        expect(table.locator("tbody tr").first).to_be_visible()
-        shown = {(row[2], int(row[3]), int(row[4])) for row in cells(table)}
-        picture(page, f"pipeline-{theme}")
+        rows = page.get_by_role("region", name="Rows of aggregated_sales").get_by_role("table")
 
-    query = f"select seller_id, amount_usd::int, sales::int from aggregated_sales where window_start = '{minute}'"
-    assert shown == set(ask(addresses, query))
+        def agree() -> bool:
+            # Late events may correct the minute between the two looks.
+            page.reload()
+            expect(rows.locator("tbody tr").first).to_be_visible()
+            shown = {(row[2], int(row[3]), int(row[4])) for row in cells(rows)}
+            return shown == set(ask(addresses, query))
+
+        until("the page shows what the table has", agree)
+        picture(page, f"pipeline-{theme}")
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
@@ -207,8 +209,8 @@ def test_all_parts_of_each_pipeline_open(look: Look, pipeline: str) -> None:
 
 def test_a_number_leads_to_its_revisions_and_offsets(look: Look, addresses: dict[str, str]) -> None:
     minute = last_minute(addresses)
-    query = f"select seller_id, amount_usd::int, revision from aggregated_sales where window_start = '{minute}' limit 1"
-    ((seller, amount, revision),) = ask(addresses, query)
+    query = f"select seller_id, amount_usd::int from aggregated_sales where window_start = '{minute}' limit 1"
+    ((seller, amount),) = ask(addresses, query)
     with look() as page:
         at = minute.isoformat().replace("+00:00", "Z")
         page.goto(f"/microbatch/pipelines#/sales/number/aggregated_sales?window={at}&key={seller}")
@@ -216,7 +218,6 @@ def test_a_number_leads_to_its_revisions_and_offsets(look: Look, addresses: dict
         page.wait_for_load_state("networkidle")
         expect(page.get_by_role("alert")).to_have_count(0)
         picture(page, "number")
-    assert revision >= 1
 
 
 # -- topics and SQL ----------------------------------------------------------------------------------------------------
@@ -255,12 +256,15 @@ def test_sql_gives_what_postgres_gives(look: Look, addresses: dict[str, str]) ->
     minute = last_minute(addresses)
     statement = f"select seller_id, amount_usd from aggregated_sales where window_start = '{minute}' order by 1"
     with look() as page:
-        run_sql(page, statement)
         table = page.get_by_role("table").filter(has=page.get_by_role("columnheader", name="amount_usd"))
-        expect(table.locator("tbody tr").first).to_be_visible()
-        assert [(row[0], int(row[1])) for row in cells(table)] == [
-            (seller, int(amount)) for seller, amount in ask(addresses, statement)
-        ]
+
+        def agree() -> bool:
+            run_sql(page, statement)
+            expect(table.locator("tbody tr").first).to_be_visible()
+            shown = [(row[0], int(row[1])) for row in cells(table)]
+            return shown == [(seller, int(amount)) for seller, amount in ask(addresses, statement)]
+
+        until("the page shows what PostgreSQL gives", agree)
         picture(page, "sql")
 
 
