@@ -35,12 +35,6 @@ class Registered(msgspec.Struct, frozen=True):
         """As the definition has them."""
         return list(self.definition["outputs"])
 
-    @property
-    def topics(self) -> list[str]:
-        """All that it reads and writes, dead letters included."""
-        sinks = [output["topic"] for output in self.outputs if output["topic"]]
-        return [self.source_topic, *sinks, self.definition["dead_letters"]]
-
 
 def visible(connection: Connection, viewer: Viewer) -> list[Registered]:
     """Those that the person may see, by name."""

@@ -6,7 +6,6 @@ from typing import Final
 import msgspec
 from psycopg.rows import class_row
 
-from microbatch.airflow_connections import kafka_settings
 from microbatch.archives import refuse_archived
 from microbatch.claiming import interval_offsets
 from microbatch.errors import BatchArchivedError
@@ -14,10 +13,10 @@ from microbatch.kafka import Broker
 from microbatch.modes import run_in_mode
 from microbatch.postgres import Connection
 from microbatch.ranges import OffsetRange, places
-from microbatch.settings import Connections, deployment
 from microbatch.sql import queries as engine_queries
 from microbatch_ui.database import queries, rows
 from microbatch_ui.pipelines import Registered
+from microbatch_ui.topics import kafka
 
 BATCHES_SHOWN: Final = 100
 _LEDGER: Final = engine_queries("ledger")
@@ -61,7 +60,7 @@ def plan_of(
         KafkaUnreachableError: no broker answers.
     """
     asked = run_in_mode(pipeline.dag_id, "plan", 0, mode=mode, start=start, end=end, max_records=None, now=now)
-    broker = Broker(Connections(kafka=kafka_settings(), postgres="", deployment=deployment()))
+    broker = Broker(kafka())
     topic = broker.topic(pipeline.source_topic)
     if topic is None:
         return Plan([], 0, [], 0, f"Kafka has no topic {pipeline.source_topic!r}: create it, or look where it went")
