@@ -47,6 +47,19 @@ def airflow_database() -> None:
     initdb()
 
 
+def postgres_connection(dsn: str) -> dict[str, Any]:
+    """What Airflow calls a connection, from a connection string."""
+    at = conninfo_to_dict(dsn)
+    return {
+        "conn_type": "postgres",
+        "host": at["host"],
+        "port": int(at["port"] or 5432),
+        "login": at["user"],
+        "password": at["password"],
+        "schema": at["dbname"],
+    }
+
+
 def forget_dags() -> None:
     """Let Airflow forget all DAGs, with their runs: earlier tests of this worker have left some."""
     from airflow.api.common.delete_dag import delete_dag  # noqa: PLC0415
@@ -66,21 +79,12 @@ def forget_dags() -> None:
 @pytest.fixture
 def airflow_environment(stack: Stack, warehouse: str, monkeypatch: pytest.MonkeyPatch, airflow_database: None) -> str:
     """Airflow's connections, to the real Kafka and an empty database; gives the latter's connection string."""
-    at = conninfo_to_dict(warehouse)
-    postgres = {
-        "conn_type": "postgres",
-        "host": at["host"],
-        "port": int(at["port"] or 5432),
-        "login": at["user"],
-        "password": at["password"],
-        "schema": at["dbname"],
-        "extra": {"connect_timeout": 10, "cursor": "dictcursor"},
-    }
+    postgres = postgres_connection(warehouse) | {"extra": {"connect_timeout": 10, "cursor": "dictcursor"}}
     kafka = {"conn_type": "kafka", "extra": {"bootstrap.servers": stack.bootstrap}}
     monkeypatch.setenv("AIRFLOW_CONN_POSTGRES_DEFAULT", json.dumps(postgres))
     monkeypatch.setenv("AIRFLOW_CONN_KAFKA_DEFAULT", json.dumps(kafka))
     # Ids in Kafka of its own, for the database is new and the topics are not.
-    monkeypatch.setenv("MICROBATCH_DEPLOYMENT", str(at["dbname"]))
+    monkeypatch.setenv("MICROBATCH_DEPLOYMENT", postgres["schema"])
     return warehouse
 
 

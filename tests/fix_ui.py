@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from starlette.testclient import TestClient
 
-from fix_airflow import forget_dags
+from fix_airflow import forget_dags, postgres_connection
 from fix_stack import Stack
 from microbatch.settings import Connections
 
@@ -71,15 +71,8 @@ def open_ui(stack: Stack, monkeypatch: pytest.MonkeyPatch, airflow_database: Non
 
 
 def _connect(stack: Stack, connections: Connections, monkeypatch: pytest.MonkeyPatch) -> None:
-    at, reader = conninfo_to_dict(connections.postgres), conninfo_to_dict(stack.reader_dsn)
-    postgres = {
-        "conn_type": "postgres",
-        "host": at["host"],
-        "port": int(at["port"] or 5432),
-        "login": reader["user"],
-        "password": reader["password"],
-        "schema": at["dbname"],
-    }
+    database = conninfo_to_dict(connections.postgres)["dbname"]
+    postgres = postgres_connection(make_conninfo(stack.reader_dsn, dbname=database))
     monkeypatch.setenv("AIRFLOW_CONN_POSTGRES_READER", json.dumps(postgres))
     monkeypatch.setenv("AIRFLOW_CONN_KAFKA_DEFAULT", json.dumps({"conn_type": "kafka", "extra": connections.kafka}))
     monkeypatch.setenv("MICROBATCH_DEPLOYMENT", connections.deployment)

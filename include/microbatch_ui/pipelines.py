@@ -38,15 +38,18 @@ class Registered(msgspec.Struct, frozen=True):
 
 def visible(connection: Connection, viewer: Viewer) -> list[Registered]:
     """Those that the person may see, by name."""
-    found = rows(connection, _PIPELINES["registered"], {"deployment": deployment()})
-    return [each for each in msgspec.convert(found, list[Registered]) if viewer.may_see(each.dag_id)]
+    return [each for each in _registered(connection) if viewer.may_see(each.dag_id)]
 
 
 def pipeline_of(connection: Connection, viewer: Viewer, name: str) -> Registered:
     """The pipeline of that name; one that the person may not see is as if there were none: 404."""
-    for each in visible(connection, viewer):
-        if each.name == name:
+    for each in _registered(connection):
+        if each.name == name and viewer.may_see(each.dag_id):
             return each
     raise HTTPException(
         status.HTTP_404_NOT_FOUND, f"There is no pipeline {name!r} that you may see; it appears once its DAG has run"
     )
+
+
+def _registered(connection: Connection) -> list[Registered]:
+    return msgspec.convert(rows(connection, _PIPELINES["registered"], {"deployment": deployment()}), list[Registered])
