@@ -7,7 +7,8 @@ beside the pipeline's runs, and can be cleared at any time.
 `clean_airflow` deletes Airflow's own records of runs that are older than 90 days, and the logs of their tasks. It keeps
 them for as long as a pipeline's batches can be redone, because a run that is deleted cannot be cleared. Tasks have no
 access to Airflow's database: the setting MICROBATCH_AIRFLOW_COMMAND names a command that has; the embedded stack sets
-it. Where there is none, run `airflow db clean` beside the scheduler, with the same age.
+it. Where there is none, run `airflow db clean` beside the scheduler, with the same age; then only the logs of pipelines
+and of the two DAGs of upkeep are deleted.
 """
 
 from datetime import timedelta

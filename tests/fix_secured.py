@@ -187,6 +187,15 @@ def deny(secured: Secured, user: str, *rights: Right) -> None:
     _answered(_admin(secured.stack.bootstrap).delete_acls([_filter(user, right) for right in rights]))
 
 
+def rights_of(secured: Secured, user: str) -> set[Right]:
+    """All rights that a user of Kafka has."""
+    anything: Any = None
+    who = f"User:{user}", anything, AclOperation.ANY, AclPermissionType.ANY
+    mine = AclBindingFilter(ResourceType.ANY, anything, ResourcePatternType.ANY, *who)
+    found = _admin(secured.stack.bootstrap).describe_acls(mine).result(_ANSWER_S)
+    return {(each.restype, each.name, each.operation) for each in found}
+
+
 def _binding(user: str, right: Right) -> AclBinding:
     kind, name, operation = right
     who = f"User:{user}", "*", operation, AclPermissionType.ALLOW

@@ -6,8 +6,10 @@ from microbatch.measures import Count, Max, Mean, Min, Sum
 from microbatch.outputs import KafkaTopic, Pairs, PostgresTable, Stream, Transform, TumblingWindow
 from microbatch.pipeline import Pipeline
 from microbatch.settings import setting
+from microbatch.value_formats import Avro, Protobuf
 
 __all__ = [
+    "Avro",
     "Count",
     "EpochMillis",
     "EpochSeconds",
@@ -20,6 +22,7 @@ __all__ = [
     "Pairs",
     "Pipeline",
     "PostgresTable",
+    "Protobuf",
     "Scale",
     "Stream",
     "Sum",

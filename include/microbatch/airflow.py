@@ -42,8 +42,8 @@ _QUIET: Final[dict[str, Any]] = {"multiple_outputs": False, "show_return_value_i
 _SHARD_NAME: Final = "{{ partitions | default('shard ' ~ task.op_kwargs['shard']) }}"
 _NAMED_PARTITIONS: Final = 8
 
-# A plain cron string would give runs an empty data interval; this one gives [m, m + 1 minute).
 every_minute: Final = CronDataIntervalTimetable("* * * * *", timezone="UTC")
+"""A run for each minute, with that minute as its data interval; a plain cron string would give an empty one."""
 
 
 def as_dag(pipeline: Pipeline, schedule: BaseTimetable) -> DAG:
@@ -85,7 +85,8 @@ def _consume(pipeline: Pipeline) -> XComArg:
         from microbatch.consume import consume  # noqa: PLC0415
 
         with task_manners():
-            summary = consume(pipeline, shard, current_run(), connections())
+            there = connections(with_registry=pipeline.source.values is not None)
+            summary = consume(pipeline, shard, current_run(), there)
         name_after_partitions(summary)
         log.info(summary.describe())
         emit(of_consume(summary), pipeline)

@@ -11,15 +11,21 @@ from microbatch.settings import Connections, deployment, text_of
 
 KAFKA: Final = "kafka_default"
 POSTGRES: Final = "postgres_default"
+SCHEMA_REGISTRY: Final = "schema_registry_default"
 
 
-def connections() -> Connections:
-    """What `kafka_default` and `postgres_default` say; only inside a task.
+def connections(*, with_registry: bool = False) -> Connections:
+    """What `kafka_default` and `postgres_default` say, and if asked `schema_registry_default`; only inside a task.
 
     Raises:
         SettingMissingError: Airflow has no such connection, or it lacks what is needed.
     """
-    return Connections(kafka=kafka_settings(), postgres=postgres_conninfo(POSTGRES), deployment=deployment())
+    return Connections(
+        kafka=kafka_settings(),
+        postgres=postgres_conninfo(POSTGRES),
+        deployment=deployment(),
+        schema_registry=schema_registry_settings() if with_registry else {},
+    )
 
 
 def kafka_settings() -> dict[str, str]:
@@ -35,6 +41,30 @@ def kafka_settings() -> dict[str, str]:
             remedy='write {"bootstrap.servers": "HOST:PORT"} there',
         )
     return settings
+
+
+def schema_registry_settings() -> dict[str, Any]:
+    """The settings of the schema registry's client: its address, its login, and the extra of the connection.
+
+    The host is an address as it is (`https://registry.example/path`), or a name beside a port, with `https` in the
+    connection's schema where it has TLS.
+
+    Raises:
+        SettingMissingError: there is no such connection, or it names no host.
+    """
+    connection = _connection(SCHEMA_REGISTRY)
+    if not connection.host:
+        raise SettingMissingError(
+            setting=f"the host of Airflow's connection {SCHEMA_REGISTRY!r}",
+            remedy="write the registry's address there, such as https://registry.example:8081",
+        )
+    url = connection.host if "://" in connection.host else f"{connection.schema or 'http'}://{connection.host}"
+    login = f"{connection.login}:{connection.password or ''}" if connection.login else None
+    return {
+        **connection.extra_dejson,
+        "url": f"{url}:{connection.port}" if connection.port else url,
+        **({"basic.auth.user.info": login} if login else {}),
+    }
 
 
 def _connection(conn_id: str) -> Connection:

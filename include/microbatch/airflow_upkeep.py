@@ -5,7 +5,7 @@ import logging
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,8 @@ from microbatch.clock import Clock
 log: Final = logging.getLogger("microbatch")
 
 UPKEEP_TAG: Final = "upkeep"
+GAPS: Final = "fill_gaps"
+MAINTENANCE: Final = "maintenance"
 # Pipelines are first.
 PRIORITY: Final = 0
 _NOTE: Final = "Fills gaps that intervals have left; started by the DAG fill_gaps."
@@ -31,7 +33,7 @@ def as_gaps_dag(schedule: BaseTimetable) -> DAG:
 
     Its page in the UI is the docstring of the file that calls this.
     """
-    with _upkeep_dag("fill_gaps", schedule, "Looks for gaps of all pipelines and runs their DAGs to fill them.") as dag:
+    with _upkeep_dag(GAPS, schedule, "Looks for gaps of all pipelines and runs their DAGs to fill them.") as dag:
         # A pipeline's DAG has its name. One that is paused would let its run wait, and this one with it.
         TriggerDagRunOperator.partial(
             task_id="fill",
@@ -56,9 +58,7 @@ def as_maintenance_dag(schedule: BaseTimetable, *, keep_runs: timedelta, airflow
         airflow_command: runs Airflow's command line with access to Airflow's database, which a task has not; empty:
             there is none, and old runs stay.
     """
-    with _upkeep_dag(
-        "maintenance", schedule, "Folds, prunes and vacuums; deletes old runs and logs of Airflow."
-    ) as dag:
+    with _upkeep_dag(MAINTENANCE, schedule, "Folds, prunes and vacuums; deletes old runs and logs of Airflow.") as dag:
         _maintain.expand(pipeline=_registered())
         _clean(keep_runs, airflow_command)
     return dag
@@ -116,16 +116,19 @@ def _maintain(pipeline: str) -> None:
 
 @task(task_id="clean_airflow")
 def _clean(keep_runs: timedelta, airflow_command: str) -> None:
-    from microbatch.maintaining import longest_redo  # noqa: PLC0415
+    from microbatch.maintaining import longest_redo, registered  # noqa: PLC0415
 
     with task_manners():
+        ours = None
         before = Clock().now() - max(keep_runs, longest_redo(connections()))
         if airflow_command:
             clean = ["db", "clean", "--clean-before-timestamp", before.isoformat(), "--skip-archive", "--yes"]
             run_command([*shlex.split(airflow_command), *clean])
         else:
             log.info("no command reaches Airflow's database: runs from before %s stay in it", before)
-        deleted = delete_logs(Path(conf.get_mandatory_value("logging", "base_log_folder")), before)
+            # Other DAGs are somebody else's, and so are their logs.
+            ours = {*registered(connections()), GAPS, MAINTENANCE}
+        deleted = delete_logs(Path(conf.get_mandatory_value("logging", "base_log_folder")), before, ours)
     log.info("%d logs of tasks from before %s deleted", deleted, before)
 
 
@@ -141,11 +144,23 @@ def run_command(command: Sequence[str]) -> None:
     done.check_returncode()
 
 
-def delete_logs(folder: Path, before: datetime) -> int:
-    """Delete log files of tasks that were last written before a time, and folders that are empty then."""
+def delete_logs(folder: Path, before: datetime, dag_ids: Collection[str] | None) -> int:
+    """Delete log files of tasks that were last written before a time, and folders that are empty then.
+
+    Args:
+        folder: Airflow's folder of logs.
+        before: the time, aware.
+        dag_ids: the DAGs whose logs these are; None: all.
+
+    Returns:
+        How many files were deleted.
+    """
     deleted = 0
     # The deepest first, so that folders are empty when their turn comes.
     for path in sorted(folder.glob("dag_id=*/**/*"), reverse=True):
+        dag_id = path.relative_to(folder).parts[0].removeprefix("dag_id=")
+        if dag_ids is not None and dag_id not in dag_ids:
+            continue
         if path.is_dir():
             if not any(path.iterdir()) and path.stat().st_mtime < before.timestamp():
                 path.rmdir()

@@ -27,6 +27,7 @@ from microbatch.settings import Connections
 from microbatch.sql import queries
 from microbatch.steps import Stopwatch
 from microbatch.storing import BatchStore
+from microbatch.translating import Translate, translator
 
 log: Final = logging.getLogger("microbatch")
 PROGRESS_S: Final = 5.0
@@ -53,6 +54,11 @@ class Task(msgspec.Struct, frozen=True):
     def partitions(self) -> list[int]:
         """The partitions of the source that it works on."""
         return shard_partitions(self.shard, self.pipeline.shards, self.registration.partitions)
+
+    @property
+    def translate(self) -> Translate | None:
+        """What makes JSON of the source's values, if they are none."""
+        return translator(self.pipeline.source, self.connections.schema_registry)
 
     @property
     def source_facts(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from microbatch.outputs import (
     Stream,
     TumblingWindow,
 )
+from microbatch.value_formats import Protobuf
 from microbatch.view import View, view
 
 if TYPE_CHECKING:
@@ -103,6 +104,12 @@ def _check_names(pipeline: "Pipeline") -> None:
         if topic is not pipeline.source and (topic.event is not None or topic.event_time is not None):
             what = f"the sink {topic.name!r} has an event type or an event time"
             raise _refuse(pipeline, what, "leave it out: only a source has one")
+        if topic is not pipeline.source and topic.values is not None:
+            raise _refuse(
+                pipeline,
+                f"the sink {topic.name!r} has values={topic.values!r}",
+                "leave it out: sinks are written in JSON",
+            )
 
 
 def _topics(pipeline: "Pipeline") -> list[KafkaTopic]:
@@ -164,6 +171,13 @@ def _check_source(pipeline: "Pipeline") -> None:
     if pipeline.source.event is None:
         raise _refuse(
             pipeline, f"the source {pipeline.source.name!r} has no event type", "name it: KafkaTopic(name, Event)"
+        )
+    values = pipeline.source.values
+    if isinstance(values, Protobuf) and not hasattr(values.message, "DESCRIPTOR"):
+        raise _refuse(
+            pipeline,
+            f"the source {pipeline.source.name!r} has values={values!r}, which is no message type of Protobuf",
+            "name the class that protoc has generated for it",
         )
     found = _fields(pipeline, pipeline.source.event)
     name = pipeline.source.event_time

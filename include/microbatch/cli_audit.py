@@ -24,8 +24,9 @@ from microbatch.clock import Clock
 from microbatch.declared import find_pipeline
 from microbatch.errors import MicrobatchError, RunParamsError
 from microbatch.modes import moment_of, refuse_backwards
-from microbatch.settings import deployment
-from recount import Decision, Finding, Interval, Part, RecountError, Report, Watch
+from microbatch.settings import deployment, schema_registry_settings
+from microbatch.value_formats import Protobuf
+from recount import Decision, Finding, Formats, Interval, Part, RecountError, Report, Watch
 
 SHOWN_DIFFERENCES: Final = 20
 SHOWN_BATCHES: Final = 5
@@ -37,7 +38,7 @@ def audit(name: str, dags: Path, *, start: str | None, end: str | None, patience
 
     Args:
         name: the pipeline.
-        dags: the folder with its file, which is read only if the pipeline has a transform.
+        dags: the folder with its file, which is read only if the pipeline has a transform, or values in Protobuf.
         start: `--from`: with it and `end`, only what has to do with an interval is judged.
         end: `--to`, not included.
         patience_s: how long to wait for a moment in which the pipeline is at rest.
@@ -53,6 +54,7 @@ def audit(name: str, dags: Path, *, start: str | None, end: str | None, patience
                 interval=interval,
                 patience_s=patience_s,
                 transform=partial(_transformed, dags, name),
+                formats=Formats(schema_registry_settings(), partial(_message_type, dags, name)),
                 watch=watch,
             )
     except (MicrobatchError, RecountError, KafkaException, psycopg.Error) as error:
@@ -86,6 +88,14 @@ def _transform(dags: Path, name: str) -> Any:
     if declared is None:
         raise RecountError("{} has a transform in the ledger, and none in {}", name, dags)
     return declared.function
+
+
+def _message_type(dags: Path, name: str) -> Any:
+    """The class of Protobuf's values that the pipeline's file declares: the ledger has only its name."""
+    values = find_pipeline(dags, name).source.values
+    if not isinstance(values, Protobuf):
+        raise RecountError("{} has values in Protobuf in the ledger, and not in {}", name, dags)
+    return values.message
 
 
 @contextmanager
@@ -190,9 +200,9 @@ def _differences(findings: Iterable[Finding]) -> Iterable[RenderableType]:
             continue
         yield Text(finding.name, style="bold red")
         for text in finding.differences[:SHOWN_DIFFERENCES]:
-            yield Padding(Text(text), (0, 0, 0, 2))
+            yield Padding(Text(text), (0, 0, 0, 2), expand=False)
         if (more := len(finding.differences) - SHOWN_DIFFERENCES) > 0:
-            yield Padding(Text(f"… and {more:,} more", style="dim"), (0, 0, 0, 2))
+            yield Padding(Text(f"… and {more:,} more", style="dim"), (0, 0, 0, 2), expand=False)
 
 
 def _verdict(report: Report) -> Text:

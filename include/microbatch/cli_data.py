@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +34,7 @@ from microbatch.errors import (
     MicrobatchError,
     PostgresUnreachableError,
     PsqlMissingError,
+    SchemaRegistrySettingsError,
     SettingMissingError,
     StatementError,
     TopicNotCreatedError,
@@ -41,8 +42,15 @@ from microbatch.errors import (
 )
 from microbatch.kafka import READER, Broker, client_config
 from microbatch.outputs import KafkaTopic
-from microbatch.postgres import parts_of, where
-from microbatch.settings import KAFKA_BOOTSTRAP_SERVERS, Connections, deployment, kafka_settings
+from microbatch.postgres import connect, one_row, parts_of, refuse_shared_sessions, where
+from microbatch.settings import (
+    KAFKA_BOOTSTRAP_SERVERS,
+    POSTGRES_OWNER_DSN,
+    Connections,
+    deployment,
+    kafka_settings,
+    schema_registry_settings,
+)
 
 TIMEOUT_S = 10.0
 QUEUE_MESSAGES = 50_000
@@ -51,7 +59,12 @@ QUEUE_MESSAGES = 50_000
 def check(at: dict[str, str]) -> int:
     """Print a line about each connection; returns the exit status."""
     failed = 0
-    for look in (_look_at_kafka, _look_at_postgres):
+    looks: list[Callable[[dict[str, str]], str]] = [_look_at_kafka, _look_at_postgres]
+    if POSTGRES_OWNER_DSN in at:
+        looks.append(_look_at_owner)
+    if schema_registry_settings():
+        looks.append(_look_at_registry)
+    for look in looks:
         try:
             print(f"ok      {look(at)}")
         except MicrobatchError as error:
@@ -155,12 +168,13 @@ def ask(at: dict[str, str]) -> Iterator[psycopg.Connection]:
     dsn = needed(at, "POSTGRES_DSN")
     place = where(dsn)
     try:
-        connection = psycopg.connect(dsn, autocommit=True, connect_timeout=int(TIMEOUT_S), options="-c timezone=UTC")
+        connection = psycopg.connect(dsn, autocommit=True, connect_timeout=int(TIMEOUT_S))
     except psycopg.OperationalError as error:
         reason = str(error).strip().splitlines()[0]
         raise PostgresUnreachableError(where=place, reason=reason) from error
     with connection:
         try:
+            connection.execute("set timezone to 'UTC'")
             yield connection
         except psycopg.Error as error:
             raise StatementError(reason=str(error).strip()) from error
@@ -250,7 +264,24 @@ def _look_at_kafka(at: dict[str, str]) -> str:
     return f"Kafka at {there.bootstrap}: cluster {Broker(there).cluster_id()}"
 
 
+def _look_at_registry(_: dict[str, str]) -> str:
+    try:
+        from microbatch.schema_registry import try_out  # noqa: PLC0415 - not everybody has its packages
+    except ImportError as error:
+        reason = f"there is no package {error.name!r}, which `pip install 'microbatch[avro]'` brings"
+        raise SchemaRegistrySettingsError(reason=reason) from error
+    return f"schema registry at {try_out(schema_registry_settings())}"
+
+
 def _look_at_postgres(at: dict[str, str]) -> str:
     with ask(at) as connection:
         found: Any = connection.execute("select current_user, current_setting('server_version')").fetchone()
     return f"PostgreSQL at {where(needed(at, 'POSTGRES_DSN'))}: version {found[1]}, role {found[0]}"
+
+
+def _look_at_owner(at: dict[str, str]) -> str:
+    dsn = at[POSTGRES_OWNER_DSN]
+    with connect(dsn, "check") as connection:
+        refuse_shared_sessions(connection, dsn)
+        (role,) = one_row(connection, "select current_user", {})
+    return f"PostgreSQL at {where(dsn)}: role {role}, which runs pipelines"

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import psycopg
 from rich.console import Console
 from rich.markup import escape
@@ -18,7 +19,7 @@ from microbatch.decoding import Message
 from microbatch.errors import RunParamsError
 from microbatch.event import EPOCH
 from microbatch.explaining import Batch, Explainer, Explanation, Revision
-from microbatch.settings import deployment
+from microbatch.settings import deployment, schema_registry_settings
 
 NONE: Final = "-"
 _SHOWN_BATCHES: Final = 20
@@ -143,7 +144,8 @@ def _print_messages(connection: psycopg.Connection, found: Explanation, at: dict
     from microbatch.tracing import Tracer  # noqa: PLC0415 - as above
 
     pipeline = find_pipeline(dags, found.output.pipeline)
-    tracer = Tracer(connection, pipeline, found, kafka_at(at))
+    there = msgspec.structs.replace(kafka_at(at), schema_registry=schema_registry_settings())
+    tracer = Tracer(connection, pipeline, found, there)
     for batch in found.batches:
         stored = found.contributions.get(batch.batch_id)
         if stored is None:
@@ -158,7 +160,7 @@ def _print_messages(connection: psycopg.Connection, found: Explanation, at: dict
             continue
         print(f"\nbatch {batch.batch_id}: partition@offset, Kafka's time, key, value")
         for message in tracer.messages(batch):
-            print(f"  {_line(message)}")
+            print(f"  {_line(message, tracer.shown(message))}")
         traced = tracer.traced
         for item in traced.deleted:
             print(f"  {found.output.source_topic}{item}: deleted since, retention does not keep them")
@@ -177,10 +179,10 @@ def _judged(numbers: dict[str, Any], stored: dict[str, Any], *, is_partial: bool
     return f"{given}, but the batch contributes {_numbers(stored)}: `microbatch audit` tells more"
 
 
-def _line(message: Message) -> str:
+def _line(message: Message, value: bytes | None) -> str:
     when = EPOCH + timedelta(milliseconds=message.timestamp_ms)
     place = f"{message.partition}@{message.offset}"
-    return f"{place}  {when.isoformat()}  key={shown_text(message.key)}  {shown_text(message.value)}"
+    return f"{place}  {when.isoformat()}  key={shown_text(message.key)}  {shown_text(value)}"
 
 
 # -- text for people -----------------------------------------------------------------------------------------

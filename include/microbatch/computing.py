@@ -28,6 +28,7 @@ from microbatch.ranges import OffsetRange
 from microbatch.relations import ROWS_A_FETCH, chunks, insert, python_rows
 from microbatch.rows import Rows
 from microbatch.scratch import Scratch
+from microbatch.translating import Translate
 from microbatch.view import view
 from microbatch.waiting import Waiting
 from microbatch.windows import Contributions, exact
@@ -61,13 +62,15 @@ Accept = Callable[[Iterator[Key]], Iterable[tuple[int, int]]]
 class Computation:
     """What comes from the messages of one batch."""
 
-    def __init__(self, pipeline: Pipeline, batch_time: datetime, scratch: Scratch) -> None:
+    def __init__(
+        self, pipeline: Pipeline, batch_time: datetime, scratch: Scratch, translate: Translate | None = None
+    ) -> None:
         self._pipeline = pipeline
         self._view = view(pipeline)
         self._types = self._view.seen
         self._scratch = scratch
         self._database = scratch.database
-        self._decoder = Decoder(pipeline)
+        self._decoder = Decoder(pipeline, translate)
         self._flow = Flow(pipeline, batch_time, self._database)
         columns = self._flow.columns
         self._windows = [

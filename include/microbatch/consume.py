@@ -249,7 +249,7 @@ def _claim_and_store(task: Task, attempt: Attempt) -> tuple[int, int]:
     """The batch and the number of its windows."""
     claimed = claim(task.connection, task.pipeline, task.registration, task.shard, task.run, attempt.ranges)
     attempt.watch.lap("claim")
-    with open_batch(task.connection, task.pipeline, task.registration, claimed, task.scratch) as store:
+    with open_batch(task.connection, task.pipeline, task.registration, claimed, task.scratch, task.translate) as store:
         attempt.store = store
         fill(task, claimed, store, lambda ends: refuse_lost(task.pipeline, claimed.ranges, ends))
         attempt.watch.lap("read")

@@ -1,4 +1,7 @@
-"""From bytes to typed events, or to rejects that keep every byte. Pure: a message's fate depends on nothing else."""
+"""From bytes to typed events, or to rejects that keep every byte.
+
+Pure: a message's fate depends on nothing else. Where values name a schema of a registry it depends on that, too.
+"""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,6 +16,7 @@ from microbatch.event import LAST_S, Event
 from microbatch.fields import Check, FieldType, check_of, nul_check_of, strict_type
 from microbatch.outputs import MAX_REASON_CHARACTERS
 from microbatch.pipeline import Pipeline
+from microbatch.translating import Translate
 
 # The deepest nesting that decodes whatever the stack of the caller is: Python's recursion limit is 1000 frames.
 MAX_DEPTH: Final = 500
@@ -66,8 +70,8 @@ class Decoded(msgspec.Struct, frozen=True):
         event_times_us: of each event, in microseconds since 1970-01-01 UTC.
         timestamps_ms: Kafka's, of each event's message, in milliseconds since 1970-01-01 UTC.
         rejects: the invalid ones, in their order.
-        size: bytes of all values.
-        longest: bytes of the longest one.
+        size: bytes of all values, in JSON.
+        longest: bytes of the longest one, in JSON.
     """
 
     messages: list[RawMessage]
@@ -86,7 +90,9 @@ class Decoder:
     decoded again one at a time, by the same rules, to find out which.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, translate: Translate | None = None) -> None:
+        """A decoder of values that are JSON, or are translated to it before all else."""
+        self._translate = translate
         self._decode = msgspec.json.Decoder(strict_type(pipeline.event)).decode
         found = pipeline.fields
         self._types = {name: field.type for name, field in found.items()}
@@ -96,13 +102,20 @@ class Decoder:
         self._max_future_us = pipeline.max_future // _MICROSECONDS
 
     def decode(self, messages: list[RawMessage]) -> Decoded:
-        """Decode some messages; tombstones are skipped. Never raises for what a message contains."""
+        """Decode some messages; tombstones are skipped. Never raises for what a message contains.
+
+        Raises:
+            MicrobatchError: values name schemas, and their registry does not answer.
+        """
         values = [*map(_VALUE, messages)]
         try:
             text = b"".join(values)
         except TypeError:  # A tombstone has no value. To look for None takes as long as to join them.
             return self.decode([message for message in messages if message.value() is not None])
         try:
+            if self._translate is not None:
+                texts = [*map(self._translate, values)]
+                return self._all(messages, texts, b"".join(texts))
             return self._all(messages, values, text)
         except (ValueError, RecursionError):
             return self._each(messages, values)
@@ -144,10 +157,13 @@ class Decoder:
         times_us: list[int] = []
         timestamps_ms: list[int] = []
         rejects: list[Reject] = []
+        sizes: list[int] = []
         for message, value in zip(messages, values, strict=True):
             timestamp_ms = message.timestamp()[1]
             try:
-                event = self._event(value)
+                text = value if self._translate is None else self._translate(value)
+                sizes.append(len(text))
+                event = self._event(text)
                 times_us.append(self._time_us(event, timestamp_ms))
             except (ValueError, RecursionError) as error:
                 rejects.append(Reject(whole(message), reason_of(error)))
@@ -155,7 +171,6 @@ class Decoder:
                 events.append(event)
                 timestamps_ms.append(timestamp_ms)
                 valid.append(message)
-        sizes = [*map(len, values)]
         columns = np.array(times_us, np.int64), np.array(timestamps_ms, np.int64)
         return Decoded(valid, events, *columns, rejects, sum(sizes), max(sizes, default=0))
 

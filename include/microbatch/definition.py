@@ -26,13 +26,14 @@ def definition(pipeline: Pipeline) -> Plain:
     grace, max_rejected, start, emit).
     """
     seen = view(pipeline)
-    lateness = pipeline.allowed_lateness
+    lateness, values = pipeline.allowed_lateness, pipeline.source.values
     return {
         "name": pipeline.name,
         "source": {
             "topic": pipeline.source.name,
             "event": _event(pipeline.event),
             "event_time": pipeline.source.event_time,
+            **({"values": values.plain} if values else {}),
         },
         "max_future_s": pipeline.max_future.total_seconds(),
         "allowed_lateness_s": lateness.total_seconds() if lateness is not None else None,

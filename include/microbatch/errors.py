@@ -203,12 +203,59 @@ class ConnectionLostError(TransientError):
     message = "the session `{purpose}` on PostgreSQL at {where} ended ({reason}); what was not committed never happened"
 
 
+class SessionSharedError(TerminalError):
+    """A pooler gives a session of PostgreSQL to several clients at once, and so a lock to somebody who has none."""
+
+    message = (
+        "PostgreSQL at {where} is behind a pooler that gives one session to several clients: locks and settings of "
+        "a session do not hold; set `pool_mode = session` for this database, or connect to PostgreSQL itself"
+    )
+
+
 class PostgresRefusesError(TransientError):
     """PostgreSQL has no room, no time or no lock for a statement; another time it may have."""
 
     message = (
         "PostgreSQL at {where} could not go on with `{purpose}` ({reason}); what was not committed never happened. "
         "To help it: {remedy}"
+    )
+
+
+class SchemaRegistryUnreachableError(TransientError):
+    """The schema registry does not answer, or not as a registry does: nothing can be said of values that it is for."""
+
+    message = (
+        "the schema registry at {address} does not answer ({reason}); nothing of the batch counts, nothing is lost: "
+        "the next run reads it again. Start it, or correct Airflow's connection `schema_registry_default`, or the "
+        "variable SCHEMA_REGISTRY_URL where there is no Airflow"
+    )
+
+
+class SchemaRegistryRefusedError(TerminalError):
+    """The schema registry does not let us in, or another server answers at its address."""
+
+    message = (
+        "the schema registry at {address} refuses what it is asked ({reason}); nothing of the batch counts, nothing "
+        "is lost: the next run reads it again. Correct address, login and password of Airflow's connection "
+        "`schema_registry_default`, or SCHEMA_REGISTRY_URL and SCHEMA_REGISTRY_SETTINGS where there is no Airflow"
+    )
+
+
+class SchemaRegistrySettingsError(TerminalError):
+    """The schema registry's client cannot work with the settings of the connection."""
+
+    message = (
+        "the connection to the schema registry cannot be used: {reason}; correct the extra of Airflow's connection "
+        "`schema_registry_default`, or the variable SCHEMA_REGISTRY_SETTINGS where there is no Airflow"
+    )
+
+
+class ValueFormatError(TerminalError):
+    """The packages are missing that read a source's values."""
+
+    message = (
+        "topic {topic!r} has values in {form}, and there is no package {module!r} to read them; "
+        "install it: pip install 'microbatch[{form}]'"
     )
 
 

@@ -21,6 +21,9 @@ class Scale(msgspec.Struct, frozen=True):
     """Marks a Decimal field: `Annotated[Decimal, Scale(2)]` has at most two digits after the point.
 
     At most 12 of them, and at most 15 before it; a value that needs more is a reject, never rounded.
+
+    Attributes:
+        digits: how many after the point, 0 to 12.
     """
 
     digits: int

@@ -264,7 +264,7 @@ _NO_ANSWER: Final = (
     KafkaError.UNKNOWN_LEADER_EPOCH,
 )
 
-_NO_RIGHT: Final = (
+NO_RIGHT: Final = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
@@ -287,7 +287,7 @@ def reaching(connections: Connections) -> Iterator[None]:
 def unreachable(error: Exception, connections: Connections) -> MicrobatchError | None:
     """The error to raise when this one says that no broker answered, or that we have no right; else None."""
     if isinstance(error, KafkaException):
-        if error.args[0].code() in _NO_RIGHT:
+        if error.args[0].code() in NO_RIGHT:
             return KafkaRefusedError(bootstrap=connections.bootstrap, reason=error.args[0].str())
         if error.args[0].code() not in _NO_ANSWER:
             return None

@@ -93,7 +93,11 @@ class Measure(msgspec.Struct, frozen=True, tag_field="measure"):
 
 
 class _OfColumn(Measure, frozen=True):
-    """A measure over the values of one column; nulls are left out."""
+    """A measure over the values of one column; nulls are left out.
+
+    Attributes:
+        field: the column that it is computed from.
+    """
 
     field: str
 

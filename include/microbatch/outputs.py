@@ -8,6 +8,7 @@ import msgspec
 
 from microbatch.event import Event
 from microbatch.measures import AnyMeasure
+from microbatch.value_formats import Avro, Protobuf
 
 if TYPE_CHECKING:
     import pandas as pd  # takes long, and every DAG file imports this module
@@ -24,10 +25,11 @@ class KafkaTopic(msgspec.Struct, frozen=True):
 
     Attributes:
         name: the topic's name.
-        event: the type of its messages, JSON objects.
+        event: the type of its messages.
         event_time: the field of `event` that assigns the window; None: Kafka's timestamp.
         partitions: how many it gets when microbatch creates it; an existing topic is left as it is.
         config: Kafka's settings of the topic when microbatch creates it, such as {"retention.ms": "86400000"}.
+        values: how the values of a source are written: `Avro()` or `Protobuf(CLASS)`; None: JSON, as all sinks are.
     """
 
     name: str
@@ -35,10 +37,15 @@ class KafkaTopic(msgspec.Struct, frozen=True):
     event_time: str | None = None
     partitions: int = 4
     config: dict[str, str] = {}
+    values: Avro | Protobuf | None = None
 
 
 class PostgresTable(msgspec.Struct, frozen=True):
-    """A table in schema public; what belongs to it gets the same name with a suffix."""
+    """A table in schema public; what belongs to it gets the same name with a suffix.
+
+    Attributes:
+        name: of the table of the newest results, of rows, or of pairs.
+    """
 
     name: str
 

@@ -9,7 +9,13 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg.sql import Composed
 
-from microbatch.errors import ConnectionLostError, ConnectionStringError, PostgresRefusesError, PostgresUnreachableError
+from microbatch.errors import (
+    ConnectionLostError,
+    ConnectionStringError,
+    PostgresRefusesError,
+    PostgresUnreachableError,
+    SessionSharedError,
+)
 from microbatch.sql import queries
 
 Connection = psycopg.Connection[TupleRow]
@@ -23,7 +29,7 @@ IDLE_SESSION_S: Final = 180
 LOCK_PATIENCE_S: Final = 30
 _LEDGER: Final = queries("ledger")
 # What PostgreSQL cannot do now and may do later, and who can help it.
-_REMEDIES: Final[dict[type[psycopg.Error], str]] = {
+_REMEDIES: Final[dict[type[Exception], str]] = {
     psycopg.errors.DiskFull: "make room on its disk",
     psycopg.errors.OutOfMemory: "give it more memory",
     psycopg.errors.QueryCanceled: "raise statement_timeout for this role, or look who has cancelled it",
@@ -48,31 +54,51 @@ def connect(dsn: str, purpose: str) -> Iterator[Connection]:
         PostgresRefusesError: a statement failed for want of room, time or a lock.
     """
     at = where(dsn)
-    options = (
-        f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_S}s"
-        f" -c idle_session_timeout={IDLE_SESSION_S}s -c timezone=UTC"
-    )
+    # Not as startup options, which PgBouncer refuses.
+    limits = {"idle_in_transaction": f"{IDLE_IN_TRANSACTION_S}s", "idle_session": f"{IDLE_SESSION_S}s"}
     try:
         connection = psycopg.connect(
             dsn,
             autocommit=True,
             application_name=f"microbatch {purpose}"[:63],
             connect_timeout=CONNECT_TIMEOUT_S,
-            options=options,
         )
     except psycopg.OperationalError as error:
         raise PostgresUnreachableError(where=at, reason=_first_line(error)) from error
     with connection:
         try:
+            connection.execute(_LEDGER["set_up_session"], limits)
             yield connection
-        except psycopg.Error as error:
+        # A ValueError: of a session that ends inside COPY, PgBouncer tells once more than psycopg thinks possible.
+        except (psycopg.Error, ValueError) as error:
             if connection.closed:
-                raise ConnectionLostError(purpose=purpose, where=at, reason=_first_line(error)) from error
+                reason = _first_line(error) if isinstance(error, psycopg.Error) else "inside COPY"
+                raise ConnectionLostError(purpose=purpose, where=at, reason=reason) from error
             if remedy := _REMEDIES.get(type(error)):
                 raise PostgresRefusesError(
                     purpose=purpose, where=at, reason=_first_line(error), remedy=remedy
                 ) from error
             raise
+
+
+def refuse_shared_sessions(connection: Connection, dsn: str) -> None:
+    """See that this session is one for as long as it is open, which locks and settings rely on.
+
+    A pooler that gives a session to one client for one transaction only, such as PgBouncer in the mode `transaction`,
+    gives the session that was used last to the next who asks, if nobody else is quicker.
+
+    Args:
+        connection: to `dsn`, outside a transaction.
+        dsn: where another one is opened.
+
+    Raises:
+        SessionSharedError: the other one was given the same session.
+    """
+    mine = connection.execute(_LEDGER["session"]).fetchone()
+    with connect(dsn, "check") as other:
+        others = other.execute(_LEDGER["session"]).fetchone()
+    if mine == others:
+        raise SessionSharedError(where=where(dsn))
 
 
 def where(dsn: str) -> str:

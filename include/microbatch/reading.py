@@ -8,8 +8,8 @@ from typing import Final, cast
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 from confluent_kafka import Message as RawMessage
 
-from microbatch.errors import ReadFailedError, ReadStalledError
-from microbatch.kafka import READER, client_config, reaching, warm_up
+from microbatch.errors import KafkaRefusedError, ReadFailedError, ReadStalledError
+from microbatch.kafka import NO_RIGHT, READER, client_config, reaching, warm_up
 from microbatch.ranges import OffsetRange, by_round
 from microbatch.settings import Connections
 
@@ -41,6 +41,7 @@ class Reader:
         Raises:
             ReadStalledError: nothing came for STALLED_S.
             KafkaUnreachableError: no broker answers.
+            KafkaRefusedError: we may not read there.
             ReadFailedError: the broker refuses, for example because offsets of a range are no longer there.
         """
         for ranges_of_round in by_round(ranges):
@@ -78,6 +79,8 @@ class Reader:
         events = [*filter(RawMessage.error, arrived)]
         for event in events:
             error = event.error()
+            if error is not None and error.code() in NO_RIGHT:
+                raise KafkaRefusedError(bootstrap=self._connections.bootstrap, reason=error.str())
             if error is not None and error.code() != KafkaError._PARTITION_EOF:
                 raise ReadFailedError(topic=self._topic, partition=event.partition(), reason=error.str())
         if events:

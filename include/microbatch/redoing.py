@@ -170,7 +170,9 @@ def _replace(task: Task, done: Done, attempt: Attempt) -> int:
         _refuse_deleted(task, claim, ends)
 
     refuse_deleted(task.broker.ends(task.pipeline.source.name, {item.partition for item in claim.ranges}))
-    with open_batch(task.connection, task.pipeline, task.registration, claim, task.scratch, redo=True) as store:
+    with open_batch(
+        task.connection, task.pipeline, task.registration, claim, task.scratch, task.translate, redo=True
+    ) as store:
         attempt.store = store
         fill(task, claim, store, refuse_deleted)
         attempt.watch.lap("read")

@@ -27,7 +27,7 @@ from microbatch.migrations import migrate
 from microbatch.output_tables import output_tables
 from microbatch.owning import add_sinks, make_views
 from microbatch.pipeline import Pipeline
-from microbatch.postgres import Connection, acquire, one_row
+from microbatch.postgres import Connection, acquire, one_row, refuse_shared_sessions
 from microbatch.settings import Connections
 from microbatch.sql import queries
 from microbatch.topics import create_sinks
@@ -93,6 +93,7 @@ def register(pipeline: Pipeline, connections: Connections, connection: Connectio
         DefinitionChangedError: it is registered with another definition, and more than additions differ.
         OldDefinitionError: the declaration is one that a rebuild has replaced.
         SinkOwnedError, TableExistsError: a sink is not free.
+        SessionSharedError: a pooler does not give us a session of our own.
     """
     crash_point("consume.before_register")
     broker = Broker(connections)
@@ -107,6 +108,8 @@ def register(pipeline: Pipeline, connections: Connections, connection: Connectio
         _change_definition(connection, pipeline, row)
         if row.views < VIEWS:
             make_views(connection, pipeline, row.pipeline_id)
+    else:
+        refuse_shared_sessions(connection, connections.postgres)
     create_sinks(pipeline, broker)
     with connection.transaction():
         connection.execute(_LEDGER["lock_registration"])

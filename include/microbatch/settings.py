@@ -6,10 +6,17 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from microbatch.errors import KafkaSettingsError, SettingMissingError, SettingWrongError
+from microbatch.errors import (
+    KafkaSettingsError,
+    SchemaRegistrySettingsError,
+    SettingMissingError,
+    SettingWrongError,
+)
 
 KAFKA_BOOTSTRAP_SERVERS: Final = "KAFKA_BOOTSTRAP_SERVERS"
 KAFKA_SETTINGS: Final = "KAFKA_SETTINGS"
+SCHEMA_REGISTRY_URL: Final = "SCHEMA_REGISTRY_URL"
+SCHEMA_REGISTRY_SETTINGS: Final = "SCHEMA_REGISTRY_SETTINGS"
 POSTGRES_OWNER_DSN: Final = "POSTGRES_OWNER_DSN"
 MICROBATCH_DEPLOYMENT: Final = "MICROBATCH_DEPLOYMENT"
 
@@ -23,11 +30,13 @@ class Connections(msgspec.Struct, frozen=True):
         kafka: librdkafka's settings, at least `bootstrap.servers`.
         postgres: a connection string of libpq, for the role that runs pipelines.
         deployment: part of every id in Kafka, so that two deployments can share one cluster.
+        schema_registry: settings of the registry's client, at least `url`; empty: there is none.
     """
 
     kafka: dict[str, str]
     postgres: str
     deployment: str
+    schema_registry: dict[str, Any] = {}
 
     def __repr__(self) -> str:
         """Without secrets: values end up in logs and in reports of failed tests."""
@@ -50,11 +59,13 @@ def connections() -> Connections:
     Raises:
         SettingMissingError: a variable is not set.
         KafkaSettingsError: KAFKA_SETTINGS cannot be read.
+        SchemaRegistrySettingsError: SCHEMA_REGISTRY_SETTINGS cannot be read.
     """
     return Connections(
         kafka=kafka_settings(_needed(KAFKA_BOOTSTRAP_SERVERS)),
         postgres=_needed(POSTGRES_OWNER_DSN),
         deployment=deployment(),
+        schema_registry=schema_registry_settings(),
     )
 
 
@@ -73,6 +84,28 @@ def kafka_settings(bootstrap: str) -> dict[str, str]:
         # Neither the value nor the decoder's error, which the one above would show: there are passwords in it.
         raise KafkaSettingsError(reason=f"{KAFKA_SETTINGS} is no JSON object of texts, numbers and booleans") from None
     return {**{name: text_of(value) for name, value in found.items()}, "bootstrap.servers": bootstrap}
+
+
+def schema_registry_settings() -> dict[str, Any]:
+    """The settings of the schema registry's client: SCHEMA_REGISTRY_URL, and what SCHEMA_REGISTRY_SETTINGS has for it.
+
+    The latter is what the extra of Airflow's connection is: a JSON object. An address in it does not count. Without the
+    address there are none.
+
+    Raises:
+        SchemaRegistrySettingsError: it is something else.
+    """
+    url = os.environ.get(SCHEMA_REGISTRY_URL, "").strip()
+    if not url:
+        return {}
+    text = os.environ.get(SCHEMA_REGISTRY_SETTINGS, "").strip() or "{}"
+    try:
+        found = msgspec.json.decode(text, type=dict[str, str | int | float | bool])
+    except msgspec.MsgspecError:
+        # As above: there are passwords in it.
+        reason = f"{SCHEMA_REGISTRY_SETTINGS} is no JSON object of texts, numbers and booleans"
+        raise SchemaRegistrySettingsError(reason=reason) from None
+    return {**found, "url": url}
 
 
 def text_of(value: Any) -> str:

@@ -11,7 +11,7 @@ from confluent_kafka import Message as KafkaMessage
 
 from microbatch.decoding import RawHeaders
 from microbatch.errors import ReadStalledError
-from microbatch.kafka import Broker, Ends, client_config
+from microbatch.kafka import NO_RIGHT, Broker, Ends, client_config
 from microbatch.outbox import CURSOR, PIPELINE, Cursor
 from microbatch.reading import POLL_S
 from microbatch.settings import Connections
@@ -20,7 +20,11 @@ from microbatch.settings import Connections
 FENCE_TIMEOUT_S: Final = 30.0
 # How far back from a partition's end the newest message of ours is looked for at first.
 TAIL_OFFSETS: Final = 1_000
-_NO_COORDINATOR: Final = (
+# So often the client is asked what it has heard meanwhile.
+_ASK_S: Final = 2.0
+_MAY_ANSWER_YET: Final = (
+    KafkaError._TIMED_OUT,
+    KafkaError.UNSTABLE_OFFSET_COMMIT,
     KafkaError.NOT_COORDINATOR,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
@@ -85,11 +89,19 @@ class Group:
         deadline_s = monotonic() + FENCE_TIMEOUT_S
         while True:
             try:
-                return self._consumer.committed([place], timeout=FENCE_TIMEOUT_S)[0]
+                return self._consumer.committed([place], timeout=min(_ASK_S, FENCE_TIMEOUT_S))[0]
             except KafkaException as error:
-                if error.args[0].code() not in _NO_COORDINATOR or monotonic() > deadline_s:
+                self._refuse()
+                if error.args[0].code() not in _MAY_ANSWER_YET or monotonic() > deadline_s:
                     raise
             sleep(0.1)
+
+    def _refuse(self) -> None:
+        """Raise what the client has heard meanwhile of a missing right: it goes on asking for a coordinator."""
+        heard = self._consumer.poll(0)
+        error = heard.error() if heard is not None else None
+        if error is not None and error.code() in NO_RIGHT:
+            raise KafkaException(error)
 
     def newest(self, topics: list[str], whose: Whose, redriven: Mapping[str, Mapping[int, int]]) -> Cursor | str | None:
         """The cursor of the pipeline's newest message in the topics that it writes: what explains a missing one.

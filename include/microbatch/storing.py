@@ -31,6 +31,7 @@ from microbatch.scratch import Scratch
 from microbatch.segments import BodySegments, Segments
 from microbatch.sql import queries
 from microbatch.stream_tables import StreamTables
+from microbatch.translating import Translate
 from microbatch.view import view
 from microbatch.window_tables import WindowTables
 
@@ -314,12 +315,13 @@ def open_batch(
     registration: Registration,
     claim: Claim,
     scratch: Scratch,
+    translate: Translate | None,
     *,
     redo: bool = False,
 ) -> Iterator[BatchStore]:
     """A store for a batch; with `redo`, what the batch has left is taken away first."""
     accepted = accepted_rejects(connection, registration, claim.ranges)
-    with Computation(pipeline, claim.batch_time, scratch) as computation:
+    with Computation(pipeline, claim.batch_time, scratch, translate) as computation:
         store = BatchStore(connection, pipeline, registration, claim, computation, accepted, redo=redo)
         if redo:
             store.erase()

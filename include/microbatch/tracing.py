@@ -24,6 +24,7 @@ from microbatch.scratch import Scratch
 from microbatch.settings import Connections
 from microbatch.sql import queries
 from microbatch.stream_tables import StreamTables
+from microbatch.translating import translator
 from microbatch.view import view
 from microbatch.window_tables import WindowTables
 from microbatch.windows import Contributions, exact
@@ -58,6 +59,7 @@ class Tracer:
 
         Raises:
             DefinitionChangedError: it is not the one that the ledger has.
+            SettingMissingError, SchemaRegistrySettingsError: it needs a schema registry, which cannot be asked.
         """
         output = explanation.output
         if definition_hash(definition(pipeline)) != output.definition_hash:
@@ -71,7 +73,12 @@ class Tracer:
         self._position = states.index((output.schema, output.table))
         self._window = pipeline.windows[self._position]
         self._partials = WindowTables(pipeline, self._window, self._view).partials
+        self._translate = translator(pipeline.source, connections.schema_registry)
         self.traced = Traced(0, [], {})
+
+    def shown(self, message: Message) -> bytes | None:
+        """The value of a message that contributes, for people: what is no JSON as the JSON that was decoded."""
+        return self._translate(message.value) if self._translate and message.value is not None else message.value
 
     def messages(self, batch: Batch) -> Iterator[Message]:
         """The messages of a batch that contribute, in the order in which they come; afterwards `traced` sums them up.
@@ -86,7 +93,7 @@ class Tracer:
             Scratch() as scratch,
         ):
             database = scratch.database
-            decoder, flow = Decoder(self._pipeline), Flow(self._pipeline, batch.batch_time, database)
+            decoder, flow = Decoder(self._pipeline, self._translate), Flow(self._pipeline, batch.batch_time, database)
             contributions = Contributions(database, self._position, self._window, flow.columns, self._view.seen)
             if ranges:
                 with open_reader(self._pipeline.source.name, self._connections) as reader:

@@ -86,7 +86,7 @@ def ask(query: str) -> Asked:
         MicrobatchError: PostgreSQL cannot be asked.
     """
     began_s = monotonic()
-    with reading(by_index=False) as connection:
+    with reading() as connection:
         try:
             with connection.transaction(force_rollback=True):
                 # A statement before the query: from then on nobody can make the transaction one that writes.

@@ -8,18 +8,15 @@ import msgspec
 from psycopg import sql
 
 from microbatch.postgres import Connection
-from microbatch.settings import deployment
-from microbatch.sql import queries as engine_queries
-from microbatch.states import Facts, State, judge
+from microbatch.states import State, judge
 from microbatch_ui.access import Viewer
-from microbatch_ui.dags import Dag, dags
 from microbatch_ui.database import queries, rows
 from microbatch_ui.flow import size_of
 from microbatch_ui.pipelines import Registered
+from microbatch_ui.standing import Standing, standings
 from microbatch_ui.window_outputs import WindowOutput, window_outputs
 from microbatch_ui.windows import Span, newest_closed, windows_in
 
-_WATCHING: Final = engine_queries("watching")
 _STATES: Final = queries("states")
 _RESULTS: Final = queries("results")
 _POINTS: Final = 60
@@ -76,40 +73,33 @@ class Card(msgspec.Struct, frozen=True):
 
 def cards(connection: Connection, viewer: Viewer, pipelines: Sequence[Registered]) -> list[Card]:
     """A card for each of these pipelines, in their order."""
-    facts = {"deployment": deployment(), "names": [pipeline.name for pipeline in pipelines]}
-    standing = {row["name"]: row for row in rows(connection, _WATCHING["standing"], facts)}
-    known = dags([pipeline.dag_id for pipeline in pipelines])
-    return [
-        _card(connection, viewer, pipeline, standing[pipeline.name], known.get(pipeline.dag_id))
-        for pipeline in pipelines
-    ]
+    standing = standings(connection, pipelines)
+    return [_card(connection, viewer, pipeline, standing[pipeline.name]) for pipeline in pipelines]
 
 
-def _card(
-    connection: Connection, viewer: Viewer, pipeline: Registered, standing: dict[str, Any], dag: Dag | None
-) -> Card:
-    is_paused = dag.is_paused if dag else None
-    verdict = judge(msgspec.convert({**standing, "dag_id": pipeline.dag_id, "is_paused": is_paused}, Facts))
+def _card(connection: Connection, viewer: Viewer, pipeline: Registered, standing: Standing) -> Card:
+    facts, dag = standing.facts, standing.dag
+    verdict = judge(facts)
     outputs = window_outputs(connection, pipeline)
     activity = rows(connection, _STATES["activity"], {"pipeline_id": pipeline.pipeline_id})
-    age_min = (standing["now"] - standing["registered_at"]) / timedelta(minutes=1)
+    age_min = (facts.now - standing.registered_at) / timedelta(minutes=1)
     minutes = max(1.0, min(60.0, age_min))
     return Card(
         name=pipeline.name,
         dag_id=pipeline.dag_id,
         description=dag.description if dag else None,
-        is_paused=is_paused,
+        is_paused=facts.is_paused,
         source_topic=pipeline.source_topic,
         state=verdict.state,
         reason=verdict.reason,
         remedy=verdict.remedy,
-        lag=standing["lag"],
-        complete_until=standing["complete_until"],
-        delay_s=standing["delay_s"],
+        lag=facts.lag,
+        complete_until=facts.complete_until,
+        delay_s=standing.delay_s,
         messages_per_minute=sum(row["messages"] for row in activity) / minutes,
         rejects_per_minute=sum(row["rejected"] for row in activity) / minutes,
         corrections=_corrections(connection, pipeline, outputs),
-        sparkline=_sparkline(connection, outputs, standing["complete_until"], activity),
+        sparkline=_sparkline(connection, outputs, facts.complete_until, activity),
         may_trigger=viewer.may_trigger(pipeline.dag_id),
     )
 

@@ -15,11 +15,8 @@ TIMEOUT_S: Final = 10
 
 
 @contextmanager
-def reading(timeout_s: int = TIMEOUT_S, *, by_index: bool = True) -> Iterator[Connection]:
+def reading(timeout_s: int = TIMEOUT_S) -> Iterator[Connection]:
     """A session in which nothing can be written, and no statement takes longer than `timeout_s`.
-
-    What pages ask for is looked up by index, whatever the statistics say: without any, as after a restore or a load,
-    PostgreSQL would read whole tables. A person's own query (not `by_index`) is planned as usual.
 
     Raises:
         SettingMissingError: Airflow has no such connection.
@@ -29,8 +26,6 @@ def reading(timeout_s: int = TIMEOUT_S, *, by_index: bool = True) -> Iterator[Co
     with connect(postgres_conninfo(READER), "ui") as connection:
         connection.execute("set default_transaction_read_only = on")
         connection.execute("select set_config('statement_timeout', %s, false)", [f"{timeout_s}s"])
-        if by_index:
-            connection.execute("set enable_seqscan = off")
         yield connection
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final, get_args
 
-import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
@@ -14,12 +13,10 @@ from prometheus_client.registry import Collector
 from microbatch import metrics
 from microbatch.metrics import Metric
 from microbatch.postgres import Connection
-from microbatch.settings import deployment
-from microbatch.sql import queries as engine_queries
 from microbatch.states import Facts, State, judge
-from microbatch_ui.dags import dags
 from microbatch_ui.database import queries, rows
 from microbatch_ui.pipelines import Registered
+from microbatch_ui.standing import standings
 
 REASONS: Final = 20
 """Of each pipeline: a label must not have any number of values."""
@@ -28,7 +25,6 @@ REJECTS: Final = 10_000
 OTHER: Final = "other"
 STATES: Final = get_args(State)
 _METRICS: Final = queries("metrics")
-_WATCHING: Final = engine_queries("watching")
 
 Values = dict[tuple[str, ...], float]
 """The values of a metric by those of its labels."""
@@ -43,7 +39,7 @@ def measure(connection: Connection, pipelines: list[Registered]) -> dict[Metric,
 
     totals, last_hour = ask("totals"), ask("last_hour")
     return {
-        **_of_states(_standing(connection, pipelines)),
+        **_of_states({name: found.facts for name, found in standings(connection, pipelines).items()}),
         metrics.LAST_BATCH_SECONDS: _by_pipeline(ask("last_batch"), "seconds"),
         metrics.LAG_OFFSETS: {
             (row["pipeline"], row["topic"], str(row["partition"])): row["behind"] for row in ask("lag")
@@ -61,17 +57,6 @@ def measure(connection: Connection, pipelines: list[Registered]) -> dict[Metric,
             for reason, count in _reasons(connection, row["rejecting"]).items()
         },
     }
-
-
-def _standing(connection: Connection, pipelines: list[Registered]) -> dict[str, Facts]:
-    """What the state of each pipeline is judged by, by its name."""
-    known = dags([pipeline.dag_id for pipeline in pipelines])
-    asked = {"deployment": deployment(), "names": [pipeline.name for pipeline in pipelines]}
-    found = {}
-    for row in rows(connection, _WATCHING["standing"], asked):
-        dag = known.get(row["dag_id"])
-        found[row["name"]] = msgspec.convert({**row, "is_paused": dag.is_paused if dag else None}, Facts)
-    return found
 
 
 def _of_states(found: dict[str, Facts]) -> dict[Metric, Values]:

@@ -11,10 +11,12 @@ from recount.place import Watch
 from recount.report import Finding, Part, Report
 from recount.story import audit, check
 from recount.times import Interval
+from recount.value_formats import Formats
 
 __all__ = [
     "Decision",
     "Finding",
+    "Formats",
     "Interval",
     "Part",
     "PipelineUnknownError",

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaException
 
 from recount.errors import RecountError
 from recount.story import check
+from recount.value_formats import Formats
 
 
 def main() -> int:
@@ -24,6 +25,7 @@ def main() -> int:
             settled=options.settled,
             compacted=options.compacted,
             patience_s=options.patience,
+            formats=Formats(_registry()),
         )
     except (RecountError, KafkaException, psycopg.Error) as error:
         print(f"recount: could not look: {error}", file=sys.stderr)
@@ -37,6 +39,13 @@ def _kafka(bootstrap: str) -> dict[str, str]:
     found = json.loads(os.environ.get("KAFKA_SETTINGS", "").strip() or "{}")
     texts = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in found.items()}
     return texts | {"bootstrap.servers": bootstrap}
+
+
+def _registry() -> dict[str, object]:
+    """The settings of the schema registry's client, if there is one: its address, and a JSON object of what more."""
+    url = os.environ.get("SCHEMA_REGISTRY_URL", "").strip()
+    more = json.loads(os.environ.get("SCHEMA_REGISTRY_SETTINGS", "").strip() or "{}")
+    return more | {"url": url} if url else {}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -22,7 +22,7 @@ Counts = tuple[int, int, int, int]
 
 NO_COUNTS: Counts = (0, 0, 0, 0)
 
-_SENT_AGAIN: Final = Refused("it was redriven and counts there")
+_SENT_AGAIN: Final = Refused("it was redriven and counts there, or its schema was unknown then")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,8 @@ def count(  # noqa: PLR0913, PLR0917 - the facts of a ledger, and what is known 
         watched: places of messages that are wanted whole, whatever becomes of them.
         unread: batches whose messages are left out.
         taken: unique keys that such batches have, as they say.
-        redriven: places of rejects that count where they were sent again: here they stay rejects, whatever we think.
+        redriven: places of rejects that count where they were sent again: here they stay rejects, whatever we
+            think; and of those whose schema was unknown when they were read.
     """
     counted = Counted(per_batch=tuple({} for _ in definition.windows), keys=dict(taken or {}))
     arrivals = _covered(counted, Owners(ranges), messages, unread)

@@ -117,12 +117,26 @@ class Transform:
 
 
 @dataclass(frozen=True, slots=True)
+class ValueFormat:
+    """How values of the source are written; `message` is the name of Protobuf's type."""
+
+    format: str
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Definition:
-    """A pipeline as it was registered; `event_time` is None where Kafka's timestamp is the event time."""
+    """A pipeline as it was registered.
+
+    Attributes:
+        event_time: None where Kafka's timestamp is the event time.
+        values: None where they are JSON.
+    """
 
     topic: str
     fields: tuple[Field, ...]
     event_time: str | None
+    values: ValueFormat | None
     max_future_us: int
     allowed_lateness_us: int | None
     dead_letters: str
@@ -156,6 +170,7 @@ def parse(plain: Mapping[str, Any]) -> Definition:
         topic=source.take("topic"),
         fields=fields_of(source.take("event"), ""),
         event_time=source.take("event_time"),
+        values=_values(source.take("values", None)),
         max_future_us=_us(whole.take("max_future_s")),
         allowed_lateness_us=None if (lateness := whole.take("allowed_lateness_s")) is None else _us(lateness),
         dead_letters=whole.take("dead_letters"),
@@ -166,6 +181,16 @@ def parse(plain: Mapping[str, Any]) -> Definition:
     )
     source.done()
     whole.done()
+    return found
+
+
+def _values(plain: Any) -> ValueFormat | None:
+    if plain is None:
+        return None
+    part = Part(plain, "the source's values")
+    name = part.known("format", ("avro", "protobuf"))
+    found = ValueFormat(name, part.take("message") if name == "protobuf" else None)
+    part.done()
     return found
 
 

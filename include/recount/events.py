@@ -9,6 +9,7 @@ from recount.definition import Definition
 from recount.documents import members
 from recount.errors import InvalidError
 from recount.times import DATES_S, since_epoch_us
+from recount.value_formats import Read
 from recount.values import struct
 
 LATE: Final = "late"
@@ -23,18 +24,19 @@ class Event:
     time_us: int
 
 
-def judge(definition: Definition, value: bytes, timestamp_ms: int) -> Event:
+def judge(definition: Definition, value: bytes, timestamp_ms: int, read: Read = members) -> Event:
     """The event in a message.
 
     Args:
         definition: the pipeline.
         value: the message's value; tombstones are not judged.
         timestamp_ms: Kafka's timestamp of the message.
+        read: gives the members of a value.
 
     Raises:
         InvalidError: the message is a reject; the text says why.
     """
-    values = struct(definition.fields, members(value))
+    values = struct(definition.fields, read(value))
     return Event(values, _time_us(definition, values, timestamp_ms))
 
 

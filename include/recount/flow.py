@@ -8,12 +8,14 @@ from typing import Final
 from recount.arrow import Row
 from recount.columns import Value
 from recount.definition import Definition
+from recount.documents import members
 from recount.errors import InvalidError, UncountableError
 from recount.events import LATE, is_late, judge
 from recount.expressions import Expressions
 from recount.fields import Field
 from recount.frames import Function, transformed
 from recount.kafka import Message
+from recount.value_formats import Read
 
 BLOCK: Final = 5_000
 
@@ -47,7 +49,7 @@ class Flow:
             DuckDB does not take.
     """
 
-    def __init__(self, definition: Definition, transform: Function | None = None) -> None:
+    def __init__(self, definition: Definition, transform: Function | None = None, read: Read = members) -> None:
         if definition.transform is not None and transform is None:
             raise UncountableError(
                 "the pipeline has the transform {}, of which the definition has only a hash: give the function to "
@@ -56,6 +58,7 @@ class Flow:
             )
         self._definition = definition
         self._function = transform
+        self._read = read
         stream = definition.stream
         self._expressions = Expressions(stream, self._streamed) if stream else None
 
@@ -76,7 +79,7 @@ class Flow:
         if message.value is None:
             return Nothing.TOMBSTONE
         try:
-            event = judge(self._definition, message.value, message.timestamp_ms)
+            event = judge(self._definition, message.value, message.timestamp_ms, self._read)
             if is_late(self._definition, event, message.timestamp_ms):
                 return Refused(LATE, is_exact=True)
         except InvalidError as error:

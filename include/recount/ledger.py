@@ -195,10 +195,10 @@ class Ledger:
 @contextmanager
 def snapshot(dsn: str) -> Iterator[Connection]:
     """A read-only transaction in which every statement sees the same state."""
-    options = "-c timezone=UTC"
-    with psycopg.connect(dsn, application_name="recount", options=options, row_factory=dict_row) as connection:
+    with psycopg.connect(dsn, application_name="recount", row_factory=dict_row) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True
+        connection.execute("set timezone to 'UTC'")
         yield connection
 
 

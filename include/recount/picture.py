@@ -18,6 +18,7 @@ from recount.pairing import Place as At
 from recount.place import Place
 from recount.scope import Scope
 from recount.spans import Span, merged
+from recount.value_formats import UNKNOWN, reader
 
 REDRIVEN: Final = "microbatch.redriven"
 _LOT: Final = 1000
@@ -109,17 +110,18 @@ class _Reading:
 
 def _look(place: Place, found: Moment) -> Picture:
     known, definition, reading = found.ledger, found.ledger.definition, _Reading()
-    counted = count(
-        definition,
-        known.ranges,
-        reading.over(_input(place, found)),
-        known.batches,
-        Flow(definition, place.transform),
-        watched={at for at, row in known.rejects.items() if row.resolved},
-        unread=found.scope.unread,
-        taken=_taken(found),
-        redriven=known.redriven,
-    )
+    with reader(definition, place.formats) as read:
+        counted = count(
+            definition,
+            known.ranges,
+            reading.over(_input(place, found)),
+            known.batches,
+            Flow(definition, place.transform, read),
+            watched={at for at, row in known.rejects.items() if row.resolved},
+            unread=found.scope.unread,
+            taken=_taken(found),
+            redriven={*known.redriven, *_unknown(known)},
+        )
     return Picture(
         pipeline=place.pipeline,
         deployment=place.deployment,
@@ -136,6 +138,13 @@ def _look(place: Place, found: Moment) -> Picture:
         read=reading.read,
         redriven=tuple(reading.redriven),
     )
+
+
+def _unknown(known: Ledger) -> set[At]:
+    """Rejects whose schema the registry did not have when they were read; that it has it now says nothing of then."""
+    if known.definition.values is None:
+        return set()
+    return {at for at, row in known.rejects.items() if not row.resolved and row.reason.endswith(UNKNOWN)}
 
 
 def _taken(found: Moment) -> dict[tuple[Value, ...], tuple[int, At]]:

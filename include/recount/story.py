@@ -1,5 +1,7 @@
 """The check, from beginning to end."""
 
+from typing import Final
+
 from recount import (
     check_dead_letters,
     check_ledger,
@@ -16,6 +18,9 @@ from recount.picture import Picture, take
 from recount.place import Place, Watch, nobody
 from recount.report import Report
 from recount.times import Interval
+from recount.value_formats import Formats
+
+NO_FORMATS: Final = Formats({})
 
 
 def check(  # noqa: PLR0913, each is a fact of the place, and tests name them
@@ -28,6 +33,7 @@ def check(  # noqa: PLR0913, each is a fact of the place, and tests name them
     compacted: bool = False,
     patience_s: float = 20.0,
     transform: Function | None = None,
+    formats: Formats = NO_FORMATS,
 ) -> Report:
     """Compare all that a pipeline has stored and sent with its input, read whole.
 
@@ -41,13 +47,14 @@ def check(  # noqa: PLR0913, each is a fact of the place, and tests name them
         compacted: compaction may have removed earlier revisions and old tombstones from result topics.
         patience_s: how long to wait for a moment in which the engine is at rest; then it is judged as it is.
         transform: the pipeline's transform, DataFrame to DataFrame; the ledger has only its hash.
+        formats: what is needed for values that are not JSON.
 
     Raises:
         PipelineUnknownError: the ledger does not have it.
         UncountableError: its definition has something that this check does not know, or a transform that
             was not given.
     """
-    place = Place(pipeline, bootstrap, dsn, deployment, settled, compacted, patience_s, transform)
+    place = Place(pipeline, bootstrap, dsn, deployment, settled, compacted, patience_s, transform, formats)
     return judge(take(place))
 
 
@@ -60,6 +67,7 @@ def audit(  # noqa: PLR0913, each is a fact of the place
     interval: Interval | None = None,
     patience_s: float = 60.0,
     transform: Function | None = None,
+    formats: Formats = NO_FORMATS,
     watch: Watch = nobody,
 ) -> Report:
     """Do the same with a live pipeline of any age, or with what has to do with an interval.
@@ -76,6 +84,7 @@ def audit(  # noqa: PLR0913, each is a fact of the place
             messages whose Kafka timestamps are inside.
         patience_s: how long to wait for a moment in which the pipeline is at rest.
         transform: the pipeline's transform; it is called only if the definition has one.
+        formats: what is needed for values that are not JSON.
         watch: is told how far it is.
 
     Raises:
@@ -91,6 +100,7 @@ def audit(  # noqa: PLR0913, each is a fact of the place
         compacted=True,
         patience_s=patience_s,
         transform=transform,
+        formats=formats,
         is_audit=True,
         interval=interval,
         watch=watch,

@@ -77,18 +77,44 @@ def test_each_registered_pipeline_is_maintained_and_airflow_is_cleaned_by_the_co
     assert f"asked for db clean --clean-before-timestamp {day}T" in caplog.text
 
 
-def test_old_logs_of_tasks_are_deleted_and_others_stay(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("dag_ids", "deleted"), [(None, 2), ({"a"}, 1), ({"c"}, 0)])
+def test_old_logs_of_tasks_are_deleted_and_others_stay(tmp_path: Path, dag_ids: set[str] | None, deleted: int) -> None:
     now = datetime.now(UTC)
-    for name, age in (("dag_id=a/run_id=1/t/1.log", 9), ("dag_id=a/run_id=2/t/1.log", 1), ("scheduler/1.log", 9)):
+    old = ["dag_id=a/run_id=1/t/1.log", "dag_id=b/run_id=1/t/1.log"]
+    kept = ["dag_id=a/run_id=2/t/1.log", "scheduler/1.log"]
+    for name, age in ((old[0], 9), (old[1], 9), (kept[0], 1), (kept[1], 9)):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
         written_s = (now - timedelta(days=age)).timestamp()
         os.utime(tmp_path / name, (written_s, written_s))
 
-    assert delete_logs(tmp_path, now - timedelta(days=2)) == 1
+    assert delete_logs(tmp_path, now - timedelta(days=2), dag_ids) == deleted
 
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.log"))
-    assert left == ["dag_id=a/run_id=2/t/1.log", "scheduler/1.log"]
+    assert left == sorted([*old[deleted:], *kept])
+
+
+def test_without_a_command_only_our_own_dags_lose_their_logs(
+    topics: str,
+    run_as: RunDag,
+    dags: dict[str, DAG],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sell(topics, ("ada", 3, AN_HOUR_AGO))
+    run_as(dags["sales"])
+    logs = [tmp_path / f"dag_id={dag_id}" / "run_id=1" / "1.log" for dag_id in ("sales", "maintenance", "payroll")]
+    for file in logs:
+        file.parent.mkdir(parents=True)
+        file.touch()
+        os.utime(file, (0, 0))
+
+    monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(tmp_path))
+    run_as(as_maintenance_dag(NIGHTLY, keep_runs=timedelta(days=1), airflow_command=""))
+
+    assert "2 logs of tasks from before" in caplog.text
+    assert [file.exists() for file in logs] == [False, False, True]
 
 
 # -- the daily report --------------------------------------------------------------------------------------

@@ -1,9 +1,6 @@
 """`microbatch recover` where the source is another log: what was counted stays, what is new is added, once each."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import psycopg
@@ -15,10 +12,6 @@ from fix_late import LATER, RESULTS
 from fix_others import cursor, recreate_source
 from fix_pipeline import T0, Message, World, sale
 from fix_recover import WHY, revisions, stopped
-from local import kafka, process
-from local.data import ensure_kafka
-from local.home import prepare
-from local.ports import random_free
 from microbatch import PostgresTable, Stream
 from microbatch.crash import CrashPoint
 from microbatch.errors import (
@@ -32,6 +25,7 @@ from microbatch.settings import Connections
 from microbatch.topics import create_topics
 from modes import at
 from outside import dead_letters, published
+from own_stack import own_kafka
 
 FIRST_RESULTS: Final = [(0, "ada", 7, 2, True, 1), (0, "bob", 5, 1, True, 1)]
 
@@ -179,14 +173,8 @@ def test_after_a_truncated_log_new_messages_count_at_offsets_that_were_counted(
 @pytest.fixture(scope="module")
 def another_kafka() -> Iterator[str]:
     """A Kafka with nothing in it; its bootstrap.servers."""
-    home = Path(tempfile.mkdtemp(prefix="microbatch-other-"))
-    port = random_free()
-    try:
-        ensure_kafka(prepare(home), port, random_free(frozenset({port})), print)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.stop(home, kafka.COMPONENT)
-        shutil.rmtree(home, ignore_errors=True)
+    with own_kafka() as bootstrap:
+        yield bootstrap
 
 
 @pytest.fixture

@@ -86,7 +86,13 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "idle_in_transaction_session_timeout",
-        (_edit("postgres.py", "-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_S}s", ""),),
+        (
+            _edit(
+                "sql/ledger.sql",
+                "set_config('idle_in_transaction_session_timeout', %(idle_in_transaction)s, false),",
+                "",
+            ),
+        ),
         (_STOPPED,),
         ("idle_timeout",),
     ),
@@ -440,8 +446,13 @@ where pipeline_id = %(pipeline_id)s;""",
         ("publish_lock",),
     ),
     Mutation(
+        "a session of one's own",
+        (_edit("registration.py", "refuse_shared_sessions(connection, connections.postgres)", "pass"),),
+        ("tests/integration/test_pgbouncer.py::test_a_mode_without_sessions_is_refused_before_anything_is_done",),
+    ),
+    Mutation(
         "idle_session_timeout",
-        (_edit("postgres.py", " -c idle_session_timeout={IDLE_SESSION_S}s", ""),),
+        (_edit("sql/ledger.sql", "set_config('idle_session_timeout', %(idle_session)s, false),", ""),),
         ("tests/faults/test_zombies.py",),
         ("session_timeout",),
     ),

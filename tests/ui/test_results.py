@@ -44,9 +44,13 @@ def moment(minute: int) -> str:
 
 
 def fill(world: World, windows: int, keys: int) -> None:
-    """Write results by SQL: of key `s<n>`, the amount n + 1, in each minute from T0 on; without statistics of them."""
+    """Write results by SQL: of key `s<n>`, the amount n + 1, in each minute from T0 on; without statistics of them.
+
+    Nobody else shall read the table meanwhile: what it says of its reads would have that too.
+    """
     with psycopg.connect(world.connections.postgres) as connection:
         connection.execute("alter table aggregated_sales set (autovacuum_enabled = off)")
+        connection.execute("alter index aggregated_sales_window_start_idx set (autosummarize = off)")
         connection.execute(
             "insert into aggregated_sales (window_start, window_end, seller_id, amount_usd, sales, is_final, revision,"
             " updated_at) select w, w + interval '1 minute', 's' || k, k + 1, 1, true, 1, now()"

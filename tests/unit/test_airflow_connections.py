@@ -73,3 +73,39 @@ def test_a_missing_connection_is_named_with_the_remedy(set_connections: Any, mon
     monkeypatch.delenv("AIRFLOW_CONN_KAFKA_DEFAULT")
     with pytest.raises(SettingMissingError, match=r"'kafka_default' is not set; .*AIRFLOW_CONN_KAFKA_DEFAULT"):
         connections()
+
+
+REGISTRIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "an address": (
+        {"host": "https://registry.example:8081/path", "extra": {"timeout": 3}},
+        {"url": "https://registry.example:8081/path", "timeout": 3},
+    ),
+    "name and port, with a login": (
+        {"host": "registry", "port": 8081, "login": "me", "password": "p:w"},
+        {"url": "http://registry:8081", "basic.auth.user.info": "me:p:w"},
+    ),
+    "TLS": ({"host": "registry", "schema": "https"}, {"url": "https://registry"}),
+}
+
+
+@pytest.mark.parametrize("kind", REGISTRIES)
+def test_the_schema_registry_is_asked_for_where_it_is_needed(
+    set_connections: Any, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    set_connections()
+    given, expected = REGISTRIES[kind]
+    monkeypatch.setenv("AIRFLOW_CONN_SCHEMA_REGISTRY_DEFAULT", json.dumps({"conn_type": "http", **given}))
+
+    assert connections(with_registry=True).schema_registry == expected
+    assert connections().schema_registry == {}
+
+
+def test_a_missing_schema_registry_is_named_with_the_remedy(
+    set_connections: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_connections()
+    with pytest.raises(SettingMissingError, match=r"AIRFLOW_CONN_SCHEMA_REGISTRY_DEFAULT"):
+        connections(with_registry=True)
+    monkeypatch.setenv("AIRFLOW_CONN_SCHEMA_REGISTRY_DEFAULT", json.dumps({"conn_type": "http"}))
+    with pytest.raises(SettingMissingError, match=r"host of Airflow's connection 'schema_registry_default'"):
+        connections(with_registry=True)

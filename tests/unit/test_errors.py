@@ -43,7 +43,11 @@ CORRECTED: Final = {
     errors.TransformFailedError: "{remedy}",
     errors.KafkaRefusedError: "give it the rights",
     errors.KafkaSettingsError: "correct the extra",
+    errors.SchemaRegistryRefusedError: "Correct address, login and password",
+    errors.SchemaRegistrySettingsError: "correct the extra",
+    errors.ValueFormatError: "pip install",
     errors.ConnectionStringError: "write it as",
+    errors.SessionSharedError: "set `pool_mode = session`",
     errors.SettingMissingError: "{remedy}",
     errors.SettingWrongError: "write it as",
 }

@@ -6,9 +6,15 @@ import traceback
 import pytest
 
 from microbatch import setting
-from microbatch.errors import ConnectionStringError, KafkaSettingsError, SettingWrongError, TerminalError
+from microbatch.errors import (
+    ConnectionStringError,
+    KafkaSettingsError,
+    SchemaRegistrySettingsError,
+    SettingWrongError,
+    TerminalError,
+)
 from microbatch.postgres import connect
-from microbatch.settings import kafka_settings
+from microbatch.settings import kafka_settings, schema_registry_settings
 
 NAME = "PIPELINE_SETTING"
 
@@ -166,3 +172,20 @@ def test_a_connection_string_that_cannot_be_read_is_told_without_what_it_says(ds
         pass
 
     assert "secret-" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_the_registrys_settings_are_a_json_object_beside_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCHEMA_REGISTRY_SETTINGS", '{"timeout": 3, "basic.auth.user.info": "a:b", "url": "other"}')
+    assert schema_registry_settings() == {}
+
+    monkeypatch.setenv("SCHEMA_REGISTRY_URL", "http://registry:8081")
+    assert schema_registry_settings() == {
+        "url": "http://registry:8081",
+        "timeout": 3,
+        "basic.auth.user.info": "a:b",
+    }
+
+    monkeypatch.setenv("SCHEMA_REGISTRY_SETTINGS", '["s3cret"]')
+    with pytest.raises(SchemaRegistrySettingsError, match="SCHEMA_REGISTRY_SETTINGS is no JSON object") as caught:
+        schema_registry_settings()
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))

@@ -1,5 +1,16 @@
 -- Named queries over the ledger: registering, claiming, storing.
 
+-- name: set_up_session
+-- When the server ends it, so that nobody waits for a client that was stopped; and its times.
+select
+    set_config('idle_in_transaction_session_timeout', %(idle_in_transaction)s, false),
+    set_config('idle_session_timeout', %(idle_session)s, false),
+    set_config('timezone', 'UTC', false);
+
+-- name: session
+-- What tells sessions apart that are open at the same time.
+select pg_backend_pid();
+
 -- name: lock_migrations
 -- Two processes that migrate at once: one waits for the other.
 select pg_advisory_xact_lock(hashtext('microbatch.migrations'));

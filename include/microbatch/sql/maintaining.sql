@@ -27,7 +27,7 @@ select
 from pg_class as c
 join pg_namespace as n on n.oid = c.relnamespace
 where
-    c.relkind = 'r'
+    c.relkind in ('r', 'p')
     and (
         n.nspname = 'microbatch'
         or n.nspname || '.' || c.relname in (

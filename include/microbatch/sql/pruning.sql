@@ -50,18 +50,21 @@ order by
     start_offset;
 
 -- name: prune_rows
+-- By key, not by place: somebody may have partitioned the table, and each of its parts has the same places.
 delete from {rows}
-where ctid = any(
-    array(
-        select o.ctid
-        from {rows} as o
-        where
-            o.source_partition = %(partition)s
-            and o.source_offset >= %(start_offset)s
-            and o.source_offset < %(end_offset)s
-        limit %(limit)s
-    )
-);
+where
+    source_partition = %(partition)s
+    and source_offset = any(
+        array(
+            select o.source_offset
+            from {rows} as o
+            where
+                o.source_partition = %(partition)s
+                and o.source_offset >= %(start_offset)s
+                and o.source_offset < %(end_offset)s
+            limit %(limit)s
+        )
+    );
 
 -- name: prune_runs
 delete from microbatch.run
