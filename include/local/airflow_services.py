@@ -64,7 +64,6 @@ def _core(home: Path, credentials: Credentials) -> dict[str, str]:
         # pipes close before its process is gone (seen in one of five), the supervisor notices with the next heartbeat.
         "AIRFLOW__CORE__PARALLELISM": "16",
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
         "AIRFLOW__CORE__FERNET_KEY": credentials.fernet_key,

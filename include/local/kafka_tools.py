@@ -10,6 +10,7 @@ from local.jars import kafka_jars
 from local.kafka import java_environment
 
 TOOLS = {
+    "acls": "org.apache.kafka.tools.AclCommand",
     "console-consumer": "org.apache.kafka.tools.consumer.ConsoleConsumer",
     "console-producer": "org.apache.kafka.tools.ConsoleProducer",
     "consumer-groups": "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",

@@ -1,12 +1,11 @@
-"""One file names all metrics; the page about them, the alert rules and the summaries agree with it."""
+"""One file names all metrics; the page about them and the summaries agree with it."""
 
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
-import yaml
 
 from microbatch import metrics
 from microbatch.clock import Clock
@@ -46,30 +45,6 @@ def test_every_metric_of_the_file_is_pushed_or_pulled_once() -> None:
 def test_names_that_prometheus_pulls_are_as_prometheus_wants_them(metric: Metric) -> None:
     assert re.fullmatch(r"microbatch_[a-z_]+", metric.name)
     assert metric.name.endswith("_total") == (metric.kind == "counter")
-
-
-def test_alerts_ask_for_metrics_that_there_are() -> None:
-    (group,) = yaml.safe_load((DOCS / "alerts" / "prometheus.yaml").read_text())["groups"]
-    known = {metric.name: metric for metric in PULLED}
-
-    for rule in group["rules"]:
-        asked = re.findall(r"microbatch_\w+", rule["expr"])
-        assert asked, rule
-        assert set(asked) <= known.keys(), rule
-        told: dict[str, Any] = rule["annotations"]
-        assert set(re.findall(r"\$labels\.(\w+)", f"{told}")) <= set(known[asked[0]].labels), rule
-        assert rule["labels"]["severity"] in {"critical", "warning"}
-
-
-def test_states_in_alerts_are_states_of_pipelines() -> None:
-    from typing import get_args  # noqa: PLC0415
-
-    from microbatch.states import State  # noqa: PLC0415
-
-    states = re.findall(r'state="(\w+)"', (DOCS / "alerts" / "prometheus.yaml").read_text())
-
-    assert states
-    assert set(states) <= set(get_args(State))
 
 
 # -- what summaries say ------------------------------------------------------------------------------------

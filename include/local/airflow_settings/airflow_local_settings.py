@@ -1,7 +1,7 @@
 """Airflow imports this module when it starts, because its folder is on the stack's PYTHONPATH.
 
-Tasks are forked from the scheduler's workers, and so is what reads a DAG file from the dag-processor: what those have
-imported, they have. Without it every task would spend about a second on these imports.
+Tasks are forked from the scheduler's workers or from those of Celery, and so is what reads a DAG file from the
+dag-processor: what those have imported, they have. Without it every task would spend about a second on these imports.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ HEAVY = (
 
 __all__: list[str] = []  # nothing here overrides a setting of Airflow
 
-if sys.argv[1:2] in (["scheduler"], ["dag-processor"]):
+if sys.argv[1:2] in (["scheduler"], ["dag-processor"]) or sys.argv[1:3] == ["celery", "worker"]:
     for name in HEAVY:
         with contextlib.suppress(ImportError):  # a task that needs it will say so
             importlib.import_module(name)
