@@ -10,7 +10,7 @@ from typing import Final
 
 from rich.console import Console
 
-BENCHMARKS: Final = ("throughput", "steps", "streams", "scale", "catchup", "pages")
+BENCHMARKS: Final = ("throughput", "steps", "streams", "scale", "catchup", "pages", "sizes", "many")
 
 
 def main() -> None:
