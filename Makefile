@@ -24,8 +24,8 @@ reset: install ## stop everything and delete all data, after asking
 status: install ## show how each component is
 	@$(BIN)/microbatch status
 
-# Tests wait more than they work: two workers use less than half of two cores. tests/conftest.py has the order of the
-# files. Byte code is kept, for many tests start Python anew.
+# Tests wait more than they work: four workers use three quarters of two cores, and five take no less time.
+# tests/conftest.py has the order of the files. Byte code is kept, for many tests start Python anew.
 test: install ## run all tests, four files at a time, each on a Kafka and PostgreSQL of its own
 	$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements-tls.txt
 	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
@@ -50,8 +50,9 @@ bench: install ## measure, beside the Kafka client alone, Flink and Spark; takes
 	$(BIN)/python -m benchmarks
 
 lock: install ## choose the newest allowed versions, with hashes
-	$(COMPILE) --upgrade --extra airflow --extra demo pyproject.toml -o requirements.txt
-	$(COMPILE) --upgrade --extra airflow --extra local --extra demo --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	$(COMPILE) --upgrade --extra airflow --extra celery --group demo pyproject.toml -o requirements.txt
+	$(COMPILE) --upgrade --group pyproject.toml:build -c requirements.txt -o requirements-build.txt
+	$(COMPILE) --upgrade --extra airflow --extra avro --extra celery --extra protobuf --group demo --group local --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 	$(COMPILE) --upgrade --group pyproject.toml:tls -o requirements-tls.txt
 	$(COMPILE) include/local/uv.in -o include/local/uv.txt
 	$(COMPILE) benchmarks/contestants/flink.in -o benchmarks/contestants/flink.txt

@@ -16,20 +16,28 @@ pytest_plugins = [
     "fix_airflow",
     "fix_dags",
     "fix_secured",
+    "fix_registry",
     "fix_ui",
     "fix_browser",
+    "fix_compose",
 ]
 
 LONGEST: Final = (
     "e2e/test_make_up",
-    "e2e/test_pages",
     "integration/test_step_by_step",
     "integration/test_reprocess",
     "integration/test_recount",
+    "faults/test_servers",
+    "e2e/test_containers",
     "faults/test_crashes",
     "faults/test_headline",
+    "integration/test_everything",
+    "e2e/test_pages",
     "faults/test_history",
-    "faults/test_servers",
+    "integration/test_new_pipeline",
+    "e2e/test_wheel",
+    "integration/test_stack_lifecycle",
+    "integration/test_shards_live",
     "faults/test_zombies",
     "faults/test_answers",
     "faults/test_cuts",
@@ -44,7 +52,7 @@ LONGEST: Final = (
     "integration/test_views",
     "security/test_servers_with_tls",
 )
-"""Files that take a minute or more, the longest first."""
+"""Files that take a minute or more, the longest first; but those with a whole Airflow, which always works, apart."""
 
 # A slow machine is no failure.
 settings.register_profile("microbatch", deadline=None)

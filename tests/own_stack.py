@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from local import stack
-from local.ports import random_free
+from local import kafka, process, stack
+from local.data import ensure_kafka
+from local.home import prepare
+from local.ports import HOST, random_free
 from microbatch.addresses import ADDRESSES
 
 
@@ -36,3 +38,16 @@ def own_stack(**settings: str) -> Iterator[Path]:
         finally:
             stack.down(folder, print)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def own_kafka() -> Iterator[str]:
+    """A Kafka with nothing in it; its `bootstrap.servers`."""
+    home = Path(tempfile.mkdtemp(prefix="microbatch-other-"))
+    port = random_free()
+    try:
+        ensure_kafka(prepare(home), port, random_free(frozenset({port})), print)
+        yield f"{HOST}:{port}"
+    finally:
+        process.stop(home, kafka.COMPONENT)
+        shutil.rmtree(home, ignore_errors=True)

@@ -5,6 +5,7 @@ The times are deadlines that end a hang on any machine; nothing here is about sp
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -124,6 +125,22 @@ def test_make_up_ends_with_the_first_results_of_all_pipelines(home: Path, pipeli
     for window in [window for pipeline in pipelines for window in pipeline.windows]:
         if window.table and window.emit == "closed":
             assert ask(home, f"select bool_and(is_final) from {window.table}") is True, window.table
+
+
+def test_the_readmes_look_around_shows_all_it_says(home: Path) -> None:
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"Then look around .*?^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    once = re.sub(r"(watch sales)$", r"\1 --once", script, flags=re.MULTILINE)  # it goes on until Ctrl-C
+
+    done = subprocess.run(
+        ["/bin/bash", "-euo", "pipefail", "-c", once], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "amount_usd" in done.stdout
+    assert "microbatch.reason=" in done.stdout
+    assert "airflow-scheduler" in done.stdout
+    assert done.stdout.endswith("all agrees\n")
 
 
 def test_all_topics_get_messages(home: Path, pipelines: list[Pipeline]) -> None:

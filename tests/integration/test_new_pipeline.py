@@ -20,7 +20,7 @@ def scripts() -> list[str]:
     """The blocks of commands of the section."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     section = text.partition(SECTION)[2].partition("\n## ")[0]
-    return re.findall(r"^```\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    return re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
 """docs/sql.md: every query in it runs, and answers the question that stands above it."""
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +16,7 @@ from fix_pipeline import T0, Message, World, new_database, new_world, sale
 from fix_stack import Stack
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "sql.md").read_text()
+BLOCKS: Final = re.findall(r"^```(sh|python)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 QUERIES: Final = dict(re.findall(r"^## ([^\n]*\?)\n(?:(?!^## ).)*?^```sql\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
 MINUTES: Final = [f"2026-11-21T10:0{minute}:00+00:00" for minute in range(5)]
 ANSWERS: Final[dict[str, list[tuple[Any, ...]]]] = {
@@ -66,3 +70,22 @@ def test_the_page_answers(sales: World, question: str) -> None:
     rows = sales.rows(f"select to_json(q) from ({QUERIES[question].rstrip().rstrip(';')}) as q")
 
     assert [tuple(row.values()) for (row,) in rows] == ANSWERS[question]
+
+
+def test_the_page_exports_results_and_duckdb_reads_them(sales: World, tmp_path: Path) -> None:
+    ((_, export), (_, asked)) = BLOCKS
+    environment = {
+        **os.environ,
+        "POSTGRES_DSN": sales.connections.postgres,
+        "MICROBATCH_DEPLOYMENT": sales.connections.deployment,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("/bin/bash", "-euc", export)
+
+    assert re.findall(r"(ada|bob) +│ +(\d+)", run(sys.executable, "-c", asked)) == [("ada", "23"), ("bob", "5")]

@@ -49,7 +49,7 @@ def test_status_and_check_are_content_with_a_healthy_stack() -> None:
     checked = run("check")
 
     assert checked.exit_code == 0
-    assert [line.split()[0] for line in checked.output.splitlines()] == ["ok", "ok"]
+    assert [line.split()[0] for line in checked.output.splitlines()] == ["ok", "ok", "ok"]
 
 
 def test_starting_it_again_changes_nothing(home: Path) -> None:
