@@ -4,6 +4,8 @@ from typing import Final
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 pytest_plugins = [
     "fix_stack",
@@ -22,37 +24,47 @@ pytest_plugins = [
     "fix_compose",
 ]
 
-LONGEST: Final = (
+WHOLE_AIRFLOWS: Final = (
     "e2e/test_make_up",
     "integration/test_step_by_step",
-    "integration/test_reprocess",
-    "integration/test_recount",
-    "faults/test_servers",
     "e2e/test_containers",
-    "faults/test_crashes",
-    "faults/test_headline",
-    "integration/test_everything",
     "e2e/test_pages",
+    "e2e/test_wheel",
+)
+"""Files with a whole Airflow, which always works: one worker runs them one after the other."""
+
+LONGEST: Final = (
+    *WHOLE_AIRFLOWS,
+    "faults/test_servers",
+    "faults/test_crashes",
+    "integration/test_recount",
+    "integration/test_everything",
+    "integration/test_reprocess",
+    "dags/test_runs",
+    "faults/test_recover_copies",
     "faults/test_history",
     "integration/test_new_pipeline",
-    "e2e/test_wheel",
-    "integration/test_stack_lifecycle",
-    "integration/test_shards_live",
-    "faults/test_zombies",
-    "faults/test_answers",
-    "faults/test_cuts",
-    "integration/test_path",
-    "dags/test_runs",
     "integration/test_maintaining",
-    "dags/test_upkeep",
-    "faults/test_folding",
-    "integration/test_rebuild",
-    "faults/test_rebuild",
-    "dags/test_assets",
-    "integration/test_views",
+    "integration/test_stack_lifecycle",
+    "faults/test_headline",
+    "faults/test_zombies",
+    "faults/test_cuts",
+    "faults/test_answers",
     "security/test_servers_with_tls",
+    "integration/test_path",
+    "integration/test_rebuild",
+    "integration/test_intervals",
+    "dags/test_assets",
+    "faults/test_sending",
+    "faults/test_recover_logs",
+    "integration/test_tutorial",
+    "model/test_model",
+    "faults/test_recover",
+    "integration/test_operations",
+    "dags/test_upkeep",
+    "integration/test_shards_live",
 )
-"""Files that take a minute or more, the longest first; but those with a whole Airflow, which always works, apart."""
+"""Files that take a minute or more on a slow machine, the longest first."""
 
 # A slow machine is no failure.
 settings.register_profile("microbatch", deadline=None)
@@ -67,3 +79,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     places = {f"tests/{name}.py": place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(LONGEST)))
+
+
+class OneAirflowAtATime(LoadFileScheduling):  # type: ignore[misc] # xdist has no types
+    """Files are what workers are given; those with a whole Airflow are given together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "whole Airflows" if file in {f"tests/{name}.py" for name in WHOLE_AIRFLOWS} else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneAirflowAtATime:
+    """Two of them at once are more than two cores bear: tests that wait for Airflow's minutes would wait longest."""
+    return OneAirflowAtATime(config, log)

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from confluent_kafka import Producer
 
 from compose_file import REPOSITORY
 from compose_native import Box, Native
+from waiting import wait_until
 
 DAGS: Final = (
     "dags/sales.py",
@@ -51,8 +52,16 @@ class Compose(Native):
 
     def ask_airflow(self, statement: str) -> list[tuple[Any, ...]]:
         """Rows of Airflow's database."""
-        with psycopg.connect(self._dsn("airflow", "AIRFLOW_DB_PASSWORD", "airflow")) as airflow:
+        with psycopg.connect(self._airflow) as airflow:
             return airflow.execute(statement.encode()).fetchall()
+
+    def until(self, what: str, condition: Callable[[], bool]) -> None:
+        """Wait for what the services do."""
+        wait_until(what, condition, self._airflow, self.home / "log")
+
+    @property
+    def _airflow(self) -> str:
+        return self._dsn("airflow", "AIRFLOW_DB_PASSWORD", "airflow")
 
     def _dsn(self, role: str, password: str, database: str) -> str:
         return f"postgresql://{role}:{self.variables[password]}@{self.addresses['postgres']}:5432/{database}"

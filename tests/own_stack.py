@@ -2,17 +2,18 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from local import kafka, process, stack
+from local import kafka, postgres, process, roles, stack
 from local.data import ensure_kafka
 from local.home import prepare
 from local.ports import HOST, random_free
 from microbatch.addresses import ADDRESSES
+from waiting import wait_until
 
 
 @contextmanager
@@ -38,6 +39,13 @@ def own_stack(**settings: str) -> Iterator[Path]:
         finally:
             stack.down(folder, print)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def until(home: Path, what: str, condition: Callable[[], bool]) -> None:
+    """Wait for what a stack that runs in this state folder does."""
+    running = stack.find(home)
+    dsn = postgres.admin_dsn(running.ports.postgres, running.credentials, roles.AIRFLOW)
+    wait_until(what, condition, dsn, home / "log")
 
 
 @contextmanager

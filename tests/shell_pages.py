@@ -69,7 +69,7 @@ def steps_of(page: Path) -> list[Step]:
 def run_steps(
     steps: Sequence[Step], folder: Path, *, environment: Mapping[str, str] = os.environ, patience_s: float
 ) -> list[Did]:
-    """What each block did, one after the other in one shell; fewer if one failed that should not: that is printed.
+    """What each block did, one after the other in one shell; one that failed and should not is the last.
 
     Args:
         steps: the blocks.
@@ -95,18 +95,14 @@ def run_steps(
             shell.wait()
         printed.seek(0)
         text = printed.read().decode()
-    ended = [
-        Did(printed, int(status))
-        for printed, status in re.findall(r"(.*?)^@ended (\d+)\n", text, re.MULTILINE | re.DOTALL)
-    ]
-    if len(ended) < len(steps):
-        print(f"{steps[len(ended)].script}\n{text.rpartition('@ended')[2]}")
-    return ended
+    *ended, rest = re.split(r"^@ended (\d+)\n", text, flags=re.MULTILINE)
+    did = [Did(printed, int(status)) for printed, status in zip(ended[::2], ended[1::2], strict=True)]
+    return did if len(did) == len(steps) else [*did, Did(rest, shell.returncode)]
 
 
 def check_step(steps: Sequence[Step], did: Sequence[Did], number: int) -> None:
     """Assert that this block ended as the page says, and printed what the page shows."""
-    assert number < len(did), "this block, or one before it, failed"
+    assert number < len(did), "a block before this one failed"
     assert (did[number].status != 0) is steps[number].fails, did[number].printed
     assert missing(steps[number].shown, did[number].printed) == [], did[number].printed
 

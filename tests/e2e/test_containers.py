@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -23,16 +22,8 @@ from fix_compose import WORKER, Compose, Visitors
 from leaks import command_lines
 
 pytestmark = pytest.mark.timeout(900)
-PATIENCE_S = 300.0
 FIRST, SECOND, THIRD = (f"{WORKER}-{number}" for number in (1, 2, 3))
 SHARDS = "dag_id = 'four_shards' and task_id = 'consume'"
-
-
-def until(what: str, condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_S:g} s"
-        time.sleep(0.2)
 
 
 def answer(url: str, body: object = None) -> Any:
@@ -85,7 +76,7 @@ def test_no_secret_is_in_the_process_list(compose: Compose) -> None:
 
 
 def test_shards_that_a_lost_worker_had_in_hand_are_done_by_others(compose: Compose, visitors: Visitors) -> None:
-    until("batches of shards stand on the first worker", lambda: stand_on(compose, FIRST))
+    compose.until("batches of shards stand on the first worker", lambda: stand_on(compose, FIRST))
     lost = compose.ask_airflow(f"select run_id, map_index from task_instance where {SHARDS} and hostname = '{FIRST}'")
     compose.kill(FIRST)
     killed_at = time.monotonic()
@@ -93,7 +84,7 @@ def test_shards_that_a_lost_worker_had_in_hand_are_done_by_others(compose: Compo
 
     again = f"{SHARDS} and try_number > 1 and hostname in ('{SECOND}', '{THIRD}') and state = 'success'"
     done = f"select run_id, map_index from task_instance where {again}"
-    until("the others have done them", lambda: set(lost) <= set(compose.ask_airflow(done)))
+    compose.until("the others have done them", lambda: set(lost) <= set(compose.ask_airflow(done)))
     print(f"{len(lost)} of 4 shards done again {time.monotonic() - killed_at:.0f} s after their worker was killed")
 
 
@@ -101,7 +92,7 @@ def test_a_worker_that_comes_gets_its_share_of_shards(compose: Compose, visitors
     both = f"{SHARDS} and try_number = 1 and hostname in ('{SECOND}', '{THIRD}') and state = 'success'"
     runs = f"select run_id from task_instance where {both} group by run_id having count(distinct hostname) = 2"
 
-    until("one run's shards have run on both workers", lambda: bool(compose.ask_airflow(runs)))
+    compose.until("one run's shards have run on both workers", lambda: bool(compose.ask_airflow(runs)))
 
 
 def test_every_message_counts_once(compose: Compose, visitors: Visitors) -> None:
@@ -110,7 +101,7 @@ def test_every_message_counts_once(compose: Compose, visitors: Visitors) -> None
     def counted() -> int:
         return int(compose.ask("select coalesce(sum(visits), 0) from visits_per_page")[0][0])
 
-    until("the windows of all visits are closed", lambda: counted() >= sent)
+    compose.until("the windows of all visits are closed", lambda: counted() >= sent)
     assert counted() == sent
     for checked in [recount(compose, "four_shards", "--settled"), *(recount(compose, n) for n in ("sales", "weather"))]:
         assert checked.returncode == 0, checked.stdout + checked.stderr
@@ -122,4 +113,4 @@ def test_prometheus_collects_what_the_pages_have(compose: Compose) -> None:
     def health() -> dict[str, str]:
         return {each["labels"]["job"]: each["health"] for each in answer(targets)["data"]["activeTargets"]}
 
-    until("Prometheus has asked the pages", lambda: health()["microbatch"] == "up")
+    compose.until("Prometheus has asked the pages", lambda: health()["microbatch"] == "up")

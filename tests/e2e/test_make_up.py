@@ -8,10 +8,9 @@ import os
 import re
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -27,10 +26,9 @@ from local.home import REPOSITORY
 from microbatch import Pipeline
 from microbatch.declared import load_pipelines
 from outside import all_messages
-from own_stack import own_stack
+from own_stack import own_stack, until
 
 pytestmark = pytest.mark.timeout(600)
-PATIENCE_S = 300.0
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +52,6 @@ def make(target: str) -> str:
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-def until(what: str, condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_S:g} s"
-        time.sleep(0.1)
 
 
 def ask(home: Path, statement: str) -> object:
@@ -145,7 +136,7 @@ def test_the_readmes_look_around_shows_all_it_says(home: Path) -> None:
 
 def test_all_topics_get_messages(home: Path, pipelines: list[Pipeline]) -> None:
     topics = [output.topic.name for pipeline in pipelines for output in pipeline.outputs if output.topic]
-    until("messages on each topic", lambda: all(messages(home, topic) > 0 for topic in topics))
+    until(home, "messages on each topic", lambda: all(messages(home, topic) > 0 for topic in topics))
 
 
 def test_a_second_make_up_is_harmless(home: Path) -> None:
@@ -161,7 +152,7 @@ def test_a_sale_of_yesterday_corrects_that_day_and_its_report_is_made(home: Path
     sell(stack.addresses(stack.find(home))["KAFKA_BOOTSTRAP_SERVERS"], ("ada", 3, yesterday))
 
     report = home / "reports" / f"{yesterday:%Y-%m-%d}.parquet"
-    until("the report of yesterday", report.exists)
+    until(home, "the report of yesterday", report.exists)
     assert [tuple(row) for row in pd.read_parquet(report).itertuples(index=False)] == [("ada", 1, 3, 3.0)]
 
 
@@ -170,14 +161,22 @@ def test_tasks_and_a_scheduler_killed_between_two_commits_are_made_up_for_and_al
 ) -> None:
     scheduler = replace_scheduler(home, MICROBATCH_CRASH="publish.before_kafka_commit:stop")
     # One run of a pipeline at a time: each task that stands is another pipeline's.
-    until("each pipeline stands before its Kafka commit", lambda: len(stopped_tasks(scheduler)) == len(pipelines))
+    until(
+        home,
+        "each pipeline stands before its Kafka commit",
+        lambda: len(stopped_tasks(scheduler)) == len(pipelines),
+    )
     before = closed(home)
 
     process.kill(stopped_tasks(scheduler), "task")
     process.kill(process.members(scheduler), "scheduler")
     make("up")  # starts another one, which has no crash point
 
-    until("each has closed a later minute", lambda: all(now > before[name] for name, now in closed(home).items()))
+    until(
+        home,
+        "each has closed a later minute",
+        lambda: all(now > before[name] for name, now in closed(home).items()),
+    )
     for checked in [recount(home, pipeline.name) for pipeline in pipelines]:
         assert checked.returncode == 0, checked.stdout + checked.stderr
 

@@ -8,7 +8,6 @@ import os
 import secrets
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -28,10 +27,9 @@ from limited_auth import ONE_DAG, VIEWER
 from local import airflow_services, process, stack
 from local.files import read_json, write_json
 from local.home import REPOSITORY
-from own_stack import own_stack
+from own_stack import own_stack, until
 
 pytestmark = pytest.mark.timeout(900)
-PATIENCE_S = 300.0
 SCRIPT = "<script>document.title='broken in'</script><img src=x onerror=document.title='broken in'>"
 PIPELINES = ("logins", "number_pairs", "orders", "sales", "weather")
 PATHS = ("pipelines", "topics", "sql", "dag?dag_id=sales", "static/app.js", "metrics", "api/me", "api/pipelines")
@@ -102,14 +100,6 @@ def ask(addresses: dict[str, str], statement: str) -> list[tuple[Any, ...]]:
         return reader.execute(statement.encode()).fetchall()
 
 
-def until(what: str, condition: Callable[[], bool]) -> None:
-    """Wait for it."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_S:g} s"
-        time.sleep(0.2)
-
-
 def cells(table: Any) -> list[list[str]]:
     """The texts of a table's rows, without thousands' commas."""
     rows = table.locator("tbody tr").all()
@@ -176,7 +166,7 @@ def test_the_tab_on_a_dag_shows_its_pipeline_and_leads_to_runs(look: Look) -> No
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_pipelines_rows_are_those_of_the_table(look: Look, addresses: dict[str, str], theme: str) -> None:
+def test_a_pipelines_rows_are_those_of_the_table(home: Path, look: Look, addresses: dict[str, str], theme: str) -> None:
     minute = last_minute(addresses)
     query = f"select seller_id, amount_usd::int, sales::int from aggregated_sales where window_start = '{minute}'"
     with look(theme=theme) as page:
@@ -191,7 +181,7 @@ def test_a_pipelines_rows_are_those_of_the_table(look: Look, addresses: dict[str
             shown = {(row[2], int(row[3]), int(row[4])) for row in cells(rows)}
             return shown == set(ask(addresses, query))
 
-        until("the page shows what the table has", agree)
+        until(home, "the page shows what the table has", agree)
         picture(page, f"pipeline-{theme}")
 
 
@@ -223,7 +213,7 @@ def test_a_number_leads_to_its_revisions_and_offsets(look: Look, addresses: dict
 # -- topics and SQL ----------------------------------------------------------------------------------------------------
 
 
-def test_a_dead_letter_with_a_script_in_it_is_text(look: Look, addresses: dict[str, str]) -> None:
+def test_a_dead_letter_with_a_script_in_it_is_text(home: Path, look: Look, addresses: dict[str, str]) -> None:
     producer = Producer({"bootstrap.servers": addresses["KAFKA_BOOTSTRAP_SERVERS"]})
     sent: list[Message] = []
     value = json.dumps({"seller_id": SCRIPT})
@@ -231,7 +221,7 @@ def test_a_dead_letter_with_a_script_in_it_is_text(look: Look, addresses: dict[s
     assert producer.flush(30) == 0
     place = f'partition = {sent[0].partition()} and "offset" = {sent[0].offset()}'
     query = f"select count(*) from microbatch.reject join microbatch.pipeline using (pipeline_id) where {place}"
-    until("its reject", lambda: ask(addresses, f"{query} and name = 'sales'") == [(1,)])
+    until(home, "its reject", lambda: ask(addresses, f"{query} and name = 'sales'") == [(1,)])
 
     with look() as page:
         page.goto("/microbatch/topics#/sales-usd-dlq")
@@ -252,7 +242,7 @@ def run_sql(page: Page, statement: str) -> None:
     page.get_by_role("button", name="Run").click()
 
 
-def test_sql_gives_what_postgres_gives(look: Look, addresses: dict[str, str]) -> None:
+def test_sql_gives_what_postgres_gives(home: Path, look: Look, addresses: dict[str, str]) -> None:
     minute = last_minute(addresses)
     statement = f"select seller_id, amount_usd from aggregated_sales where window_start = '{minute}' order by 1"
     with look() as page:
@@ -264,7 +254,7 @@ def test_sql_gives_what_postgres_gives(look: Look, addresses: dict[str, str]) ->
             shown = [(row[0], int(row[1])) for row in cells(table)]
             return shown == [(seller, int(amount)) for seller, amount in ask(addresses, statement)]
 
-        until("the page shows what PostgreSQL gives", agree)
+        until(home, "the page shows what PostgreSQL gives", agree)
         picture(page, "sql")
 
 
@@ -288,7 +278,7 @@ def test_sql_that_may_not_be_is_refused_or_cut_off(look: Look, statement: str, t
 # -- actions -----------------------------------------------------------------------------------------------------------
 
 
-def test_an_action_is_shown_first_and_then_a_run_of_airflow(look: Look, addresses: dict[str, str]) -> None:
+def test_an_action_is_shown_first_and_then_a_run_of_airflow(home: Path, look: Look, addresses: dict[str, str]) -> None:
     query = "select count(*) from microbatch.run where dag_id = 'sales' and run_id like 'manual%'"
     before = ask(addresses, query)
     with look() as page:
@@ -297,7 +287,7 @@ def test_an_action_is_shown_first_and_then_a_run_of_airflow(look: Look, addresse
         page.get_by_role("button", name="Show what it would do").click()
         page.get_by_role("button", name="Start a run of sales").click()
         expect(page.get_by_role("status").filter(has_text="Airflow has queued")).to_be_visible()
-    until("the run", lambda: ask(addresses, query) != before)
+    until(home, "the run", lambda: ask(addresses, query) != before)
 
 
 # -- rights ------------------------------------------------------------------------------------------------------------

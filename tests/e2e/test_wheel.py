@@ -131,6 +131,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def did(stack: Stack, database: None, folder: Path) -> Iterator[list[Did]]:
     """What each block did."""
+    forget(stack)  # the README's first pipeline has the same name
     environment = environment_of(folder)
     airflow = f"apache-airflow=={importlib.metadata.version('apache-airflow')}"
     for command in (
@@ -140,8 +141,14 @@ def did(stack: Stack, database: None, folder: Path) -> Iterator[list[Did]]:
     ):
         subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, timeout=240)
     yield run_steps([here(step, stack, folder) for step in ALL], folder, environment=environment, patience_s=PATIENCE_S)
+    forget(stack)
+
+
+def forget(stack: Stack) -> None:
+    """Delete the topics of the page, those that there are."""
     admin = AdminClient({"bootstrap.servers": stack.bootstrap})
-    for deleted in admin.delete_topics(["payments", "payments-dlq", "payments-per-minute"]).values():
+    there = {"payments", "payments-dlq", "payments-per-minute"} & set(admin.list_topics(timeout=30).topics)
+    for deleted in (admin.delete_topics(sorted(there)) if there else {}).values():
         deleted.result()
 
 
@@ -171,6 +178,7 @@ def here(step: Step, stack: Stack, folder: Path) -> Step:
         "~/airflow-project": str(folder),
         "kafka.example:9092": stack.bootstrap,
         "postgres.example:5432": f"{HOST}:{stack.postgres_port}",
+        "> run.log 2>&1": "> run.log 2>&1 || (tail -n 100 run.log && false)",  # why it failed, if it did
     }.items():
         text = text.replace(shown, place)
     return msgspec.structs.replace(step, script=text)
