@@ -21,7 +21,7 @@ READY_S = 60.0
 JVM_OPTIONS = [
     "-Xms256m",
     "-Xmx768m",
-    "-XX:TieredStopAtLevel=1",  # a third less processor time at our loads, and no slower in the client's eyes
+    "-XX:TieredStopAtLevel=1",  # better code pays after hours of load (docs/performance.md, idle cost)
     "-XX:+UseG1GC",
     "-XX:MaxGCPauseMillis=20",
     "-Djava.awt.headless=true",
