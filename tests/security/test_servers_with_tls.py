@@ -34,7 +34,7 @@ from fix_others import delete_offsets
 from fix_pipeline import Message, Sale, World, new_world, sale, sales_pipeline
 from fix_secured import Secured, allow, deny, rights_of
 from local.home import REPOSITORY
-from local.jars import kafka_jars
+from local.jars import class_path
 from local.kafka_tools import JVM_OPTIONS, TOOLS
 from microbatch import KafkaTopic, cli
 from microbatch.airflow import as_dag, every_minute
@@ -377,7 +377,7 @@ def test_the_commands_of_the_page_give_exactly_these_rights(secured: Secured) ->
     done = subprocess.run(
         ["/bin/bash", "-euc", f'kafka-acls() {{ {java} "$@"; }}\n{commands}'],
         env={
-            "CLASSPATH": os.pathsep.join(str(jar) for jar in kafka_jars()),
+            "CLASSPATH": class_path(),
             "KAFKA_ADMIN_SERVERS": secured.stack.bootstrap,
         },
         capture_output=True,
