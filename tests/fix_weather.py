@@ -21,7 +21,7 @@ from producers.openweathermap import Service
 KEY = "mock-key-of-a-test/+&"
 """With signs that an address has to quote."""
 
-START_S = 20.0
+START_S = 120.0
 
 
 class Mock(msgspec.Struct, frozen=True):

@@ -37,9 +37,7 @@ def airflow_values() -> dict[str, Any]:
 
 def draw_secrets() -> list[Manifest]:
     """The Secrets of one run of the script."""
-    done = subprocess.run(
-        ["/bin/sh", str(FOLDER / "make-secrets.sh")], capture_output=True, text=True, check=True, timeout=30
-    )
+    done = subprocess.run(["/bin/sh", str(FOLDER / "make-secrets.sh")], capture_output=True, text=True, check=True)
     return list(yaml.safe_load_all(done.stdout))
 
 

@@ -22,7 +22,7 @@ from recount.kafka import Message as Found
 from recount.kafka import ends, read
 
 _STABLE_S: Final = 5.0
-_JAVA_S: Final = 60
+_JAVA_S: Final = 240
 _class_path: Final = cache(class_path)  # which reads all jars
 # What stands between the parts of what Java prints; nothing that a test sends contains them.
 _FIELD, _HEADER, _MESSAGE, _NULL = b"~|~", b"~,~", b"~;~", b"~null~"

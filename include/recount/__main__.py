@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     add("pipeline")
     add("--settled", action="store_true", help="everything must be covered, and every window closed")
     add("--compacted", action="store_true", help="result topics may have lost earlier revisions to compaction")
-    add("--patience", type=float, default=20.0, metavar="SECONDS", help="how long to wait for a quiet moment")
+    add("--patience", type=float, default=60.0, metavar="SECONDS", help="how long to wait for a quiet moment")
     add("--deployment", default=os.environ.get("MICROBATCH_DEPLOYMENT", "default"))
     _add_address(parser, "--bootstrap", "KAFKA_BOOTSTRAP_SERVERS")
     _add_address(parser, "--dsn", "POSTGRES_DSN")

@@ -139,7 +139,7 @@ def did(stack: Stack, database: None, folder: Path) -> Iterator[list[Did]]:
         ["uv", "pip", "install", "-q", airflow],
         [".venv/bin/airflow", "db", "migrate"],
     ):
-        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, timeout=240)
+        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
     yield run_steps([here(step, stack, folder) for step in ALL], folder, environment=environment, patience_s=PATIENCE_S)
     forget(stack)
 

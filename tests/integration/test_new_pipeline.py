@@ -44,7 +44,6 @@ def shell(tmp_path: Path, stack: Stack, warehouse: str) -> Shell:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
         )
 
     return run

@@ -25,7 +25,7 @@ from shell_pages import blocks_of
 PROMETHEUS: Final = Path(__file__).parents[2] / "deploy" / "compose" / "prometheus"
 PASSWORD: Final = "a-password_of-prometheus"  # noqa: S105
 PAGE: Final = Path(__file__).parents[2] / "docs" / "metrics.md"
-PATIENCE_S: Final = 30
+PATIENCE_S: Final = 120
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:

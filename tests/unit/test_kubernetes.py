@@ -318,7 +318,6 @@ def test_nothing_is_made_when_nothing_can_be_drawn(program: str, tmp_path: Path)
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
     )
 
     assert (done.returncode, done.stdout) == (1, "")
