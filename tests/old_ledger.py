@@ -24,10 +24,11 @@ import psycopg
 from confluent_kafka import Producer
 from psycopg.conninfo import conninfo_to_dict
 
+from free_ports import random_free
 from local import postgres
 from local.data import start_data, stop_data
 from local.home import prepare
-from local.ports import HOST, random_free
+from local.ports import HOST
 from local.roles import owner_dsn
 from microbatch import (
     Count,

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from free_ports import random_free
 from local import kafka, postgres, process, roles, stack
 from local.data import ensure_kafka
 from local.home import prepare
-from local.ports import HOST, random_free
+from local.ports import HOST
 from microbatch.addresses import ADDRESSES
 from waiting import wait_until
 

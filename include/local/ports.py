@@ -11,6 +11,8 @@ from local.errors import PortError
 from local.files import read_json, write_json
 
 HOST = "127.0.0.1"
+PRIVATE = range(20_000, 32_000)
+"""Below the ports that Linux gives to outgoing connections."""
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -68,9 +70,9 @@ def next_free(start: int, taken: frozenset[int] = frozenset()) -> int:
     raise PortError(what=f"no port from {start} on is free", variable=f"MICROBATCH_..._PORT (not {start})")
 
 
-def random_free(taken: frozenset[int] = frozenset()) -> int:
-    """A free port below those that the system gives to outgoing connections, for a stack of a test run."""
-    return next_free(random.SystemRandom().randrange(20_000, 32_000), taken)
+def random_free(taken: frozenset[int] = frozenset(), among: range = PRIVATE) -> int:
+    """A free port from a random one of a range on, for what a test or a benchmark starts."""
+    return next_free(random.SystemRandom().choice(among), taken)
 
 
 def kept_ports(home: Path) -> dict[str, Kept]:

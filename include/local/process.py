@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import time
@@ -18,6 +19,11 @@ from local.files import read_json, write_json
 POLL_S = 0.05
 KILL_DEADLINE_S = 10.0
 TAIL_WIDTH = 250
+TAIL_BYTES = 262_144
+TAIL_ERRORS = 5
+_ERROR = re.compile(r"\b(ERROR|FATAL|PANIC|CRITICAL)\b|^Caused by: ")
+"""As Kafka, PostgreSQL and Airflow mark them."""
+
 OWNER_ONLY = 0o077
 """The umask of every component: what it writes is for its own account."""
 
@@ -189,14 +195,20 @@ def birth_of(pid: int) -> str | None:
 
 
 def tail(log: Path, lines: int = 15) -> str:
-    """The end of a log, for a person."""
+    """The end of a log, for a person; above it, the last errors that are further up.
+
+    A Kafka that cannot start says why, and then, in 200 lines, how it shuts down.
+    """
     try:
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 16_384))
+            file.seek(max(0, log.stat().st_size - TAIL_BYTES))
             text = file.read().decode(errors="replace")
     except FileNotFoundError:
         return "(no log)"
-    return "\n".join(line[:TAIL_WIDTH] for line in text.splitlines()[-lines:]) or "(empty)"
+    all_lines = [line[:TAIL_WIDTH] for line in text.splitlines()]
+    errors = [line for line in all_lines[:-lines] if _ERROR.search(line)][-TAIL_ERRORS:]
+    above = [*errors, "[…]"] if errors else []
+    return "\n".join(above + all_lines[-lines:]) or "(empty)"
 
 
 def _keep_previous_log(log: Path) -> None:

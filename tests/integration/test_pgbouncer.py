@@ -20,8 +20,9 @@ from fix_cli import Command
 from fix_late import LATE, MESSAGES, RESULTS, at_once, begin_late
 from fix_pipeline import World, sale
 from fix_stack import Stack
+from free_ports import random_free
 from local.home import database_user
-from local.ports import HOST, random_free
+from local.ports import HOST
 from microbatch.crash import CrashPoint
 from microbatch.errors import SessionSharedError
 from shell_pages import blocks_of

@@ -14,11 +14,11 @@ from fix_cli import Command
 from fix_pipeline import T0, Message, World, new_world, sale
 from fix_recover import WHY, revisions, stopped
 from fix_stack import Stack
+from free_ports import random_free
 from local import postgres, process
 from local.credentials import load_credentials
 from local.data import ensure_postgres
 from local.home import database_user, prepare
-from local.ports import random_free
 from outside import dead_letters
 
 

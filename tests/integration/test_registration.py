@@ -12,7 +12,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
 from fix_pipeline import Message, World, sale
-from local.ports import HOST, random_free
+from free_ports import random_free
+from local.ports import HOST
 from microbatch import Count, KafkaTopic, PostgresTable, Sum
 from microbatch.consume import consume
 from microbatch.errors import (

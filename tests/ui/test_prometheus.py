@@ -19,7 +19,8 @@ from starlette.testclient import TestClient
 
 from fix_pipeline import World, sale
 from fix_ui import OpenUi
-from local.ports import HOST, random_free
+from free_ports import random_free
+from local.ports import HOST
 from shell_pages import blocks_of
 
 PROMETHEUS: Final = Path(__file__).parents[2] / "deploy" / "compose" / "prometheus"

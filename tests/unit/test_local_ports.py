@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from free_ports import random_free
 from local.errors import PortError
-from local.ports import HOST, POSTGRES, Wanted, choose_port, is_free, random_free, wanted_port
+from local.ports import HOST, POSTGRES, Wanted, choose_port, is_free, wanted_port
 
 
 @pytest.fixture

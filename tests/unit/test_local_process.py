@@ -139,3 +139,18 @@ def test_a_tail_is_short_however_long_the_log_is(tmp_path: Path) -> None:
 
     assert [line.split()[0] for line in lines] == ["997", "998", "999"]
     assert max(map(len, lines)) == process.TAIL_WIDTH
+
+
+def test_a_tail_begins_with_the_last_errors_further_up(tmp_path: Path) -> None:
+    log = tmp_path / "kafka.log"
+    errors = [f"{number} [main] ERROR Fatal error during broker startup" for number in range(9)]
+    cause = "Caused by: java.net.BindException: Address already in use"
+    log.write_text("\n".join([*errors, cause, *["[hook] INFO no error here"] * 300, "the end"]), encoding="ascii")
+
+    assert process.tail(log, lines=2).splitlines() == [
+        *errors[-4:],
+        cause,
+        "[…]",
+        "[hook] INFO no error here",
+        "the end",
+    ]

@@ -9,10 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from free_ports import random_free
 from local import process, stack, weather_api
 from local.credentials import Credentials, load_credentials
 from local.home import prepare
-from local.ports import HOST, random_free
+from local.ports import HOST
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from fix_weather import KEY, Mock, running_mock
-from local.ports import HOST, random_free
+from free_ports import random_free
+from local.ports import HOST
 from microbatch.errors import MicrobatchError, SettingMissingError, SettingWrongError, TerminalError, TransientError
 from producers import openweathermap
 from producers.openweathermap import (
