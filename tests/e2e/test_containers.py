@@ -30,7 +30,7 @@ def answer(url: str, body: object = None) -> Any:
     """What a service answers, decoded."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310 - our own address
-    with urllib.request.urlopen(request, timeout=10) as found:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=60) as found:  # noqa: S310
         return json.load(found)
 
 
