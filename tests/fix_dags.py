@@ -31,7 +31,7 @@ def topics(stack: Stack) -> Iterator[str]:
     assert "sales-usd" in names, "another test left the topic behind"
     yield stack.bootstrap
     admin = AdminClient({"bootstrap.servers": stack.bootstrap})
-    for deleted in admin.delete_topics(names, operation_timeout=10).values():
+    for deleted in admin.delete_topics(names, operation_timeout=60).values():
         deleted.result()
 
 
@@ -67,7 +67,7 @@ def sell(bootstrap: str, *sales: tuple[str, int, datetime]) -> None:
     for seller, amount, at in sales:
         value = json.dumps({"seller_id": seller, "amount_usd": amount, "sale_ts": int(at.timestamp())})
         producer.produce("sales-usd", value, seller, timestamp=int(at.timestamp() * 1000))
-    assert producer.flush(10) == 0
+    assert producer.flush(120) == 0
 
 
 def rows(warehouse: str, query: str) -> list[tuple[Any, ...]]:

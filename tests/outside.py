@@ -39,11 +39,11 @@ def all_messages(bootstrap: str, topic: str) -> list[Any]:
             "enable.auto.commit": False,
         }
     )
-    left = set(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+    left = set(consumer.list_topics(topic, timeout=60).topics[topic].partitions)
     consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in left])
     found = []
     while left:
-        message = consumer.poll(10)
+        message = consumer.poll(60)
         assert message is not None, f"{topic} does not answer"
         if message.error() is None:
             found.append(message)
@@ -75,7 +75,7 @@ def topic_config(world: World, topic: str) -> dict[str, str]:
     """The settings of a topic, as the broker has them."""
     resource = ConfigResource(ResourceType.TOPIC, topic)
     admin = AdminClient({"bootstrap.servers": world.connections.bootstrap})
-    return {name: entry.value for name, entry in admin.describe_configs([resource])[resource].result(10).items()}
+    return {name: entry.value for name, entry in admin.describe_configs([resource])[resource].result(60).items()}
 
 
 def dead_letters(world: World) -> list[Found]:
@@ -109,13 +109,13 @@ def open_transaction(world: World, *messages: Message) -> Producer:
     producer.begin_transaction()
     for message in messages:
         producer.produce(topic, message.value, partition=message.partition)
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
     return producer
 
 
 def wait_for_end(world: World, offset: int, partition: int = 0) -> None:
     """Wait until all before an offset of the source is stable: markers come after the answer to a commit or abort."""
-    topic, deadline = world.pipeline.source.name, time.monotonic() + 30
+    topic, deadline = world.pipeline.source.name, time.monotonic() + 120
     while ends(world.connections.bootstrap, topic)[partition].last_stable < offset:
         assert time.monotonic() < deadline, f"{topic}[{partition}] is not stable until {offset}"
 

@@ -15,7 +15,7 @@ from local.ports import HOST
 from local.process import Record
 
 USER = "admin"
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 HEARTBEATS = {"airflow-scheduler": "scheduler", "airflow-dag-processor": "dag_processor"}
 
 

@@ -26,7 +26,7 @@ COMPONENTS = {
     SCHEDULER: ["scheduler", "--skip-serve-logs"],  # the api-server reads the log files themselves
     DAG_PROCESSOR: ["dag-processor"],
 }
-READY_S = 120.0
+READY_S = 240.0
 DAGS = REPOSITORY / "dags"
 
 

@@ -20,8 +20,8 @@ from producers.registry import PRODUCERS
 
 TAG = "microbatch"
 POOL = ("producers", 5, "Demo event generators: they never take the slots of pipelines")
-DAGS_S = 60.0
-RESULTS_S = 180.0
+DAGS_S = 180.0
+RESULTS_S = 300.0
 SAMPLE = "aggregated_sales"
 ROWS = 12
 NEXT = (

@@ -17,7 +17,7 @@ from local.jars import class_path
 from local.ports import HOST, is_free
 
 COMPONENT = "kafka"
-READY_S = 60.0
+READY_S = 120.0
 JVM_OPTIONS = [
     "-Xms256m",
     "-Xmx768m",

@@ -19,7 +19,7 @@ from local.home import database_user
 from local.ports import HOST
 
 COMPONENT = "postgres"
-READY_S = 60.0
+READY_S = 120.0
 SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",

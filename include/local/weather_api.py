@@ -12,7 +12,7 @@ from local.credentials import MOCK, Credentials
 from local.ports import HOST
 
 COMPONENT = "weather-api"
-READY_S = 30.0
+READY_S = 120.0
 TIMEOUT_S = 2.0
 KEY = "OPENWEATHERMAP_API_KEY"
 URL = "OPENWEATHERMAP_URL"

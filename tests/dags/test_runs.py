@@ -316,13 +316,13 @@ def test_a_producer_that_is_told_to_end_ends_at_once(
 ) -> None:
     def be_stopped(*_: object, **__: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(60)
+        time.sleep(590)
 
     monkeypatch.setattr(producers.sending, "send", be_stopped)
     before_s = time.monotonic()
 
     assert states(run_dag(dags["produce_sales"])) == {"send": "failed"}
-    assert time.monotonic() - before_s < 10
+    assert time.monotonic() - before_s < 300
 
 
 def test_the_command_line_sends_a_burst(topics: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -218,7 +218,7 @@ def test_a_dead_letter_with_a_script_in_it_is_text(home: Path, look: Look, addre
     sent: list[Message] = []
     value = json.dumps({"seller_id": SCRIPT})
     producer.produce("sales-usd", value, SCRIPT, headers={"from": SCRIPT}, on_delivery=lambda _, at: sent.append(at))
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
     place = f'partition = {sent[0].partition()} and "offset" = {sent[0].offset()}'
     query = f"select count(*) from microbatch.reject join microbatch.pipeline using (pipeline_id) where {place}"
     until(home, "its reject", lambda: ask(addresses, f"{query} and name = 'sales'") == [(1,)])

@@ -147,7 +147,7 @@ def did(stack: Stack, database: None, folder: Path) -> Iterator[list[Did]]:
 def forget(stack: Stack) -> None:
     """Delete the topics of the page, those that there are."""
     admin = AdminClient({"bootstrap.servers": stack.bootstrap})
-    there = {"payments", "payments-dlq", "payments-per-minute"} & set(admin.list_topics(timeout=30).topics)
+    there = {"payments", "payments-dlq", "payments-per-minute"} & set(admin.list_topics(timeout=60).topics)
     for deleted in (admin.delete_topics(sorted(there)) if there else {}).values():
         deleted.result()
 

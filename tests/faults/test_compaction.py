@@ -17,7 +17,7 @@ from microbatch.runs import Run
 from microbatch.topics import create_topics
 from outside import on_topic
 
-_ANSWER_S = 30
+_ANSWER_S = 120
 
 
 def look_for_work_every(world: World, backoff_ms: str | None) -> None:

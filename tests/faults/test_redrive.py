@@ -223,7 +223,7 @@ def test_what_others_write_into_the_topic_does_not_go(rejected: World) -> None:
     for changed in ({"pipeline": b"other"}, {"cursor": b"{}"}, {"offset": b"9" * 30}, {"batch": b"\xff"}):
         headers = {**dict(letter.headers), **{f"microbatch.{name}": value for name, value in changed.items()}}
         producer.produce(topic, b"forged", headers=list(headers.items()), partition=0)
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
 
     assert send(rejected) == 3
     rejected.run(1)

@@ -112,7 +112,7 @@ def send_again(world: World, message: Found) -> None:
         timestamp=message.timestamp_ms,
         headers=list(message.headers),
     )
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
 
 
 def interval(start: int, end: int) -> tuple[str, ...]:

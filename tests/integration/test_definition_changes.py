@@ -165,7 +165,7 @@ def test_a_change_waits_for_a_batch_in_progress(world: World) -> None:
         assert connection.execute("select definition_hash from microbatch.pipeline").fetchone() == (
             old.definition_hash,
         )
-    changing.join(30)
+    changing.join(120)
 
     assert (still, len(changed)) == ([], 1)
     assert changed[0].definition_hash != old.definition_hash

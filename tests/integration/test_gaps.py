@@ -62,7 +62,7 @@ def test_what_kafka_has_lost_is_logged_and_left_out(world: World, caplog: pytest
     work(three_minutes(world), of_interval(120, 180))
     admin = AdminClient({"bootstrap.servers": world.connections.bootstrap})
     for deleted in admin.delete_records([TopicPartition(world.pipeline.source.name, 0, 2)]).values():
-        deleted.result(10)
+        deleted.result(60)
 
     with caplog.at_level(logging.WARNING, logger="microbatch"):
         assert gaps(world.connections, NOW) == []

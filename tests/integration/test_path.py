@@ -376,7 +376,7 @@ def test_messages_that_were_deleted_after_they_were_read_are_not_missed(world: W
 def delete_records(world: World, before: int) -> None:
     admin = AdminClient({"bootstrap.servers": world.connections.bootstrap})
     for future in admin.delete_records([TopicPartition(world.pipeline.source.name, 0, before)]).values():
-        future.result(10)
+        future.result(60)
 
 
 def test_a_log_that_ends_before_what_is_counted_is_refused(world: World) -> None:

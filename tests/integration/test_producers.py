@@ -31,7 +31,7 @@ def topic(stack: Stack) -> str:
     """An empty topic of this test's own."""
     name = f"produced-{next(_numbers)}"
     admin = AdminClient({"bootstrap.servers": stack.bootstrap})
-    admin.create_topics([NewTopic(name, PARTITIONS, 1)])[name].result(30)
+    admin.create_topics([NewTopic(name, PARTITIONS, 1)])[name].result(60)
     return name
 
 

@@ -121,7 +121,7 @@ def delete_records(world: World, before: int) -> None:
     admin = AdminClient({"bootstrap.servers": world.connections.bootstrap})
     at = TopicPartition(world.pipeline.source.name, 0, before)
     for future in admin.delete_records([at]).values():
-        future.result(10)
+        future.result(60)
 
 
 def test_a_range_that_was_deleted_is_an_error_of_ours_and_not_skipped(world: World) -> None:
@@ -136,7 +136,7 @@ def test_more_messages_than_a_chunk_come_in_several(world: World) -> None:
     producer = Producer({"bootstrap.servers": world.connections.bootstrap})
     for n in range(25_000):
         producer.produce(world.pipeline.source.name, b"%d" % n, partition=0)
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
     sizes: list[int] = []
     offsets: list[int] = []
 
@@ -154,4 +154,4 @@ def test_nothing_is_left_of_a_group(world: World) -> None:
     read(world, R(0, 0, 3))
 
     admin = AdminClient({"bootstrap.servers": world.connections.bootstrap})
-    assert "microbatch.reader" not in {group.group_id for group in admin.list_consumer_groups().result(10).valid}
+    assert "microbatch.reader" not in {group.group_id for group in admin.list_consumer_groups().result(60).valid}

@@ -81,7 +81,7 @@ def abort(world: World) -> None:
     producer.init_transactions(30)
     producer.begin_transaction()
     producer.produce(world.pipeline.source.name, value=sale("eve", 666), partition=0)
-    producer.flush(30)
+    producer.flush(120)
     producer.abort_transaction(30)
 
 
@@ -439,7 +439,7 @@ def put(world: World, message: Found, **changes: Any) -> None:
     }
     producer = Producer({"bootstrap.servers": world.connections.bootstrap})
     producer.produce(message.topic, **(given | changes))
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
 
 
 def with_header(message: Found, name: str, value: str) -> list[tuple[str, bytes | None]]:
@@ -629,7 +629,7 @@ def test_an_open_transaction_on_an_output_is_found(settled: World) -> None:
     producer.init_transactions(30)
     producer.begin_transaction()
     producer.produce(dead_letters_topic(settled), value=b"hangs", partition=0)
-    producer.flush(30)
+    producer.flush(120)
 
     report = look(settled)
     producer.abort_transaction(30)

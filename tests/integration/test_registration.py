@@ -350,16 +350,16 @@ def test_partitions_that_are_added_begin_at_0_and_are_counted_whole(world: World
 
 def grow(world: World, topic: str, partitions: int) -> None:
     admin = AdminClient({"bootstrap.servers": world.connections.bootstrap})
-    admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(10)
-    deadline = time.monotonic() + 10
-    while len(admin.list_topics(topic, timeout=10).topics[topic].partitions) < partitions:
+    admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(60)
+    deadline = time.monotonic() + 120
+    while len(admin.list_topics(topic, timeout=60).topics[topic].partitions) < partitions:
         assert time.monotonic() < deadline
 
 
 def delete_records(world: World, before: int) -> None:
     admin = AdminClient({"bootstrap.servers": world.connections.bootstrap})
     for future in admin.delete_records([TopicPartition(world.pipeline.source.name, 0, before)]).values():
-        future.result(10)
+        future.result(60)
 
 
 def test_a_source_that_was_created_anew_is_refused(world: World) -> None:
@@ -392,7 +392,7 @@ def test_a_database_that_does_not_answer_is_one_line(world: World, task: str) ->
         run_task(task, World(world.pipeline, connections))
 
     text = str(caught.value)
-    assert time.monotonic() - started_s < 15
+    assert time.monotonic() - started_s < 60
     assert text.startswith(f"PostgreSQL at {HOST}:{port}/warehouse does not answer (connection")
     assert ("\n" in text, "secret" in text) == (False, False)
 
@@ -416,7 +416,7 @@ def test_a_broker_that_does_not_answer_is_one_line(world: World, capfd: pytest.C
         run_task("consume", World(world.pipeline, connections))
 
     text = str(caught.value)
-    assert time.monotonic() - started_s < 15
+    assert time.monotonic() - started_s < 60
     assert text.startswith(f"Kafka at {at} does not answer (")
     assert text.endswith("or correct bootstrap.servers and the security settings of the Kafka connection")
     assert "\n" not in text

@@ -40,7 +40,7 @@ def names(world: World) -> list[tuple[str, list[str], str]]:
 def groups(world: World) -> set[str]:
     """The groups of this deployment that Kafka knows."""
     admin = AdminClient({"bootstrap.servers": world.connections.bootstrap})
-    found = admin.list_consumer_groups(request_timeout=10, states={ConsumerGroupState.EMPTY}).result(10)
+    found = admin.list_consumer_groups(request_timeout=60, states={ConsumerGroupState.EMPTY}).result(60)
     prefix = f"microbatch.{world.connections.deployment}."
     return {group.group_id.removeprefix(prefix) for group in found.valid if group.group_id.startswith(prefix)}
 
@@ -163,7 +163,7 @@ def test_a_cursor_that_is_lost_after_a_rename_is_explained(world: World, sent_si
         after.run(1)
     admin = AdminClient({"bootstrap.servers": world.connections.bootstrap})
     for future in admin.delete_consumer_groups([f"microbatch.{world.connections.deployment}.purchases"]).values():
-        future.result(10)
+        future.result(60)
 
     after.send(sale("ada", 5))
     after.run(2)

@@ -33,7 +33,7 @@ from old_ledger import DEPLOYMENT, FOLDER, PAIRS, PIPELINES, SALES, T0, Left, gr
 PREVIOUS = len(migrations()) - 1
 NEWEST = f"ledger-{PREVIOUS:04}"
 FILES = sorted(path.stem for path in FOLDER.glob("ledger-*.sql"))
-_ANSWER_S = 30
+_ANSWER_S = 120
 
 
 class Old(msgspec.Struct, frozen=True):

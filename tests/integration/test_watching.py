@@ -116,7 +116,7 @@ def test_lag_shows_an_open_transaction_and_a_new_partition(seen: World) -> None:
     topic = seen.pipeline.source.name
     admin = AdminClient({"bootstrap.servers": seen.connections.bootstrap})
     for future in admin.create_partitions([NewPartitions(topic, 3)]).values():
-        future.result(10)
+        future.result(60)
 
     text = output("lag")
     producer.abort_transaction(10)
@@ -214,7 +214,7 @@ def test_watch_goes_on_until_ctrl_c(seen: World) -> None:
         screens += os.read(terminal, 65536)
     watching.send_signal(signal.SIGINT)
 
-    assert watching.wait(20) == 0
+    assert watching.wait(120) == 0
     assert b"Traceback" not in os.read(terminal, 65536)
     os.close(terminal)
 

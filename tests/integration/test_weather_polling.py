@@ -37,10 +37,10 @@ def kafka(stack: Stack) -> Iterator[dict[str, str]]:
     """Settings of a Kafka that has an empty topic `weather`."""
     admin = AdminClient({"bootstrap.servers": stack.bootstrap})
     admin.create_topics([NewTopic("weather", 4, 1)])["weather"].result()
-    while "weather" not in admin.list_topics(timeout=10).topics:
+    while "weather" not in admin.list_topics(timeout=60).topics:
         time.sleep(0.01)  # the controller has it, and the broker will
     yield {"bootstrap.servers": stack.bootstrap}
-    admin.delete_topics(["weather"], operation_timeout=10)["weather"].result()
+    admin.delete_topics(["weather"], operation_timeout=60)["weather"].result()
 
 
 def sent(kafka: dict[str, str]) -> list[Any]:

@@ -84,7 +84,7 @@ def running(*command: str | Path, **environment: str) -> Iterator[None]:
 def prometheus_config(folder: Path, port: int, token: Path) -> Path:
     """The configuration of the containers, in a hurry, for this app and this token."""
     config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text(encoding="utf-8"))
-    config["global"] = {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "1s"}
+    config["global"] = {"scrape_interval": "5s", "scrape_timeout": "5s", "evaluation_interval": "1s"}
     (job,) = [job for job in config["scrape_configs"] if job["job_name"] == "microbatch"]
     job["static_configs"] = [{"targets": [f"{HOST}:{port}"]}]
     job["authorization"] = {"credentials_file": str(token)}
@@ -103,7 +103,7 @@ class Api:
     def get(self, path: str, **query: str) -> Any:
         """The data of an answer."""
         address = f"{self._base}/{path}?{urllib.parse.urlencode(query)}"
-        with urllib.request.urlopen(address, timeout=5) as answer:  # noqa: S310
+        with urllib.request.urlopen(address, timeout=60) as answer:  # noqa: S310
             return json.load(answer)["data"]
 
     def up(self) -> bool:
@@ -161,5 +161,5 @@ def test_the_page_tells_how_to_log_in(world: World, open_ui: OpenUi, airflow_log
         )
         address = f"http://{HOST}:{port}/microbatch/metrics"
         asked = urllib.request.Request(address, headers={"Authorization": f"Bearer {token.read_text()}"})
-        with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310
             assert b"microbatch_state" in answer.read()

@@ -234,7 +234,7 @@ def rows_read(world: World) -> tuple[int, int]:
 
 def wait_for_statistics(world: World, before: tuple[int, int], least: int) -> tuple[int, int]:
     """What was read since then; a session tells it when it ends."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         scanned, fetched = (now - then for now, then in zip(rows_read(world), before, strict=True))
         if scanned + fetched >= least:

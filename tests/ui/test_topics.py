@@ -83,11 +83,11 @@ def plainly(world: World, topic: str, isolation: str = "read_committed") -> dict
             "enable.partition.eof": True,
         }
     )
-    found: dict[int, list[int]] = {p: [] for p in consumer.list_topics(topic, timeout=10).topics[topic].partitions}
+    found: dict[int, list[int]] = {p: [] for p in consumer.list_topics(topic, timeout=60).topics[topic].partitions}
     consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in found])
     left = len(found)
     while left:
-        message = consumer.poll(10)
+        message = consumer.poll(60)
         assert message is not None, f"{topic} does not answer"
         if message.error():
             left -= 1
@@ -124,9 +124,9 @@ def produce(world: World) -> None:
         for n in range(6):
             producer.produce(topic, sale(), partition=n % 2)
             plain.produce(topic, sale(), partition=n % 2)
-        assert plain.flush(30) == 0
+        assert plain.flush(120) == 0
         if number % 3 == 0:
-            assert producer.flush(30) == 0
+            assert producer.flush(120) == 0
             producer.abort_transaction(30)
         else:
             producer.commit_transaction(30)

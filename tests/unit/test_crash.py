@@ -86,4 +86,4 @@ def test_a_process_can_be_stopped_and_goes_on() -> None:
     assert os.WIFSTOPPED(status)
 
     process.send_signal(signal.SIGCONT)
-    assert process.wait(10) == 7
+    assert process.wait(120) == 7

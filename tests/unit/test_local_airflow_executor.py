@@ -77,7 +77,7 @@ def test_there_is_no_rest_in_a_round_that_has_started_or_ended_a_task(rests: lis
 
 
 def test_the_end_of_a_task_ends_the_rest_and_is_known_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("local.airflow_executor.FIRST_S", 20.0)
+    monkeypatch.setattr("local.airflow_executor.FIRST_S", 240.0)
     monkeypatch.setattr("local.airflow_executor.SCHEDULES_S", 1e12)
     executor = Idle()
     worker = threading.Timer(0.1, executor.result_queue.put, [DONE])
@@ -87,5 +87,5 @@ def test_the_end_of_a_task_ends_the_rest_and_is_known_after_it(monkeypatch: pyte
     executor.sync()
     worker.join()
 
-    assert time.monotonic() - began_s < 10
+    assert time.monotonic() - began_s < 120
     assert list(executor.event_buffer) == [DONE[0]]

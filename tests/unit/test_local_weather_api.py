@@ -38,16 +38,16 @@ def test_it_answers_to_the_key_of_the_stack_and_to_no_other(home: Path, record: 
     found = weather_api.weather_variables(record.port or 0, load_credentials(home), {})
     question = f"{found['OPENWEATHERMAP_URL']}/data/2.5/weather?q=Paris&appid="
 
-    with urllib.request.urlopen(question + found["OPENWEATHERMAP_API_KEY"], timeout=5) as answer:  # noqa: S310
+    with urllib.request.urlopen(question + found["OPENWEATHERMAP_API_KEY"], timeout=60) as answer:  # noqa: S310
         assert json.load(answer)["name"] == "Paris"
     with pytest.raises(urllib.error.HTTPError, match="401"):
-        urllib.request.urlopen(question + Credentials().weather_api_key, timeout=5)  # noqa: S310
+        urllib.request.urlopen(question + Credentials().weather_api_key, timeout=60)  # noqa: S310
 
 
 def test_the_key_is_neither_in_the_process_list_nor_in_the_log(home: Path, record: process.Record) -> None:
     key = load_credentials(home).weather_api_key
     with pytest.raises(urllib.error.HTTPError, match="404"):
-        urllib.request.urlopen(f"http://{HOST}:{record.port}/data/2.5/weather?q=Atlantis&appid={key}", timeout=5)
+        urllib.request.urlopen(f"http://{HOST}:{record.port}/data/2.5/weather?q=Atlantis&appid={key}", timeout=60)
 
     assert key not in " ".join(psutil.Process(record.pid).cmdline())
     assert key not in Path(record.log).read_text(encoding="utf-8")
