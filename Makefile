@@ -24,12 +24,12 @@ reset: install ## stop everything and delete all data, after asking
 status: install ## show how each component is
 	@$(BIN)/microbatch status
 
-# Tests wait more than they work: four workers use three quarters of two cores, and five take no less time.
+# Four workers keep two cores busy; three take a sixth longer.
 # tests/conftest.py has the order of the files, and which of them one worker gets together. Byte code is kept, for many
 # tests start Python anew.
-test: install ## run all tests, three files at a time, each on a Kafka and PostgreSQL of its own
+test: install ## run all tests, four files at a time, each on a Kafka and PostgreSQL of its own
 	$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements-tls.txt
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 faults: install ## kill and stop everything 200 times under load (SEED=… repeats a run), then the long fault tests
 	PYTHONPATH=tests $(BIN)/python -m faults.headline $(if $(SEED),--seed $(SEED))

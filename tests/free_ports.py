@@ -5,7 +5,7 @@ from typing import Final
 
 from local import ports
 
-WORKERS: Final = 3
+WORKERS: Final = 4
 """Those of `make test`."""
 
 
