@@ -1,12 +1,8 @@
 """Free ports for what tests start."""
 
 import os
-from typing import Final
 
 from local import ports
-
-WORKERS: Final = 4
-"""Those of `make test`."""
 
 
 def random_free(taken: frozenset[int] = frozenset()) -> int:
@@ -15,7 +11,7 @@ def random_free(taken: frozenset[int] = frozenset()) -> int:
     Args:
         taken: ports that are promised already.
     """
+    # pytest-xdist sets both in each worker.
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    each = len(ports.PRIVATE) // WORKERS
-    first = worker % WORKERS * each
-    return ports.random_free(taken, ports.PRIVATE[first : first + each])
+    each = len(ports.PRIVATE) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    return ports.random_free(taken, ports.PRIVATE[worker * each : (worker + 1) * each])
